@@ -101,12 +101,13 @@ func (s Subtask) Cause() (code, text string) {
 	return Clip(code, 64), Clip(text, maxCauseBytes)
 }
 
-// Clip cuts text to n bytes at most, on a character's edge, and makes it valid UTF-8.
+// Clip cuts text to n bytes at most, on a character's edge, and makes it valid UTF-8
+// without NUL, which not every database stores.
 func Clip(text string, n int) string {
 	if len(text) > n {
 		text = text[:n]
 	}
-	return strings.ToValidUTF8(text, "")
+	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
 }
 
 // ValidTaskID tells whether id can be a task's: 1 to 24 characters of 0-9 and a-f [sdk].

@@ -32,7 +32,7 @@ func ParseTime(text string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	if n := len(text); n == len("2015-12-12T12:12:122Z") && text[n-1] == 'Z' {
+	if n := len(text); n == len("2015-12-12T12:12:122Z") && text[n-1] == 'Z' && '0' <= text[n-2] && text[n-2] <= '9' {
 		if t, err := time.Parse("2006-01-02T15:04:05", text[:n-2]); err == nil {
 			return t.UTC(), nil
 		}

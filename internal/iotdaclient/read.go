@@ -1,0 +1,161 @@
+package iotdaclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"retryd/internal/iotda"
+)
+
+// Backoff is the pauses between the tries of one call.
+type Backoff struct {
+	Initial    time.Duration
+	Multiplier float64
+	Max        time.Duration
+	MaxElapsed time.Duration // from the first try
+	Jitter     float64       // 0 to 1
+}
+
+// Start gives a fresh sequence of pauses.
+func (b Backoff) Start() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(b.Initial), backoff.WithMultiplier(b.Multiplier),
+		backoff.WithMaxInterval(b.Max), backoff.WithMaxElapsedTime(b.MaxElapsed),
+		backoff.WithRandomizationFactor(b.Jitter),
+	)
+}
+
+// read makes a call that changes nothing, again where the error is one that passes.
+// begun is the start of the try that succeeded.
+func (c *Client) read(ctx context.Context, k call, out any) (begun time.Time, err error) {
+	pauses := &pausing{BackOff: c.o.Backoff.Start()}
+	err = backoff.Retry(func() error {
+		free, err := c.Acquire(ctx)
+		if err != nil {
+			return backoff.Permanent(c.fail(k.op, &Error{Class: classStopped, err: err}))
+		}
+		defer free()
+		begun = time.Now()
+		e := c.exchange(ctx, k, out)
+		switch {
+		case e == nil:
+			return nil
+		case e.Transient():
+			pauses.atLeast = e.RetryAfter
+			return e
+		}
+		return backoff.Permanent(e)
+	}, backoff.WithContext(pauses, ctx))
+	if err != nil && AsError(err) == nil { // the context ended during a pause
+		err = c.fail(k.op, &Error{Class: classStopped, err: err})
+	}
+	return begun, err
+}
+
+// pausing makes a pause at least as long as the platform asked for.
+type pausing struct {
+	backoff.BackOff
+	atLeast time.Duration
+}
+
+// NextBackOff gives the next pause.
+func (p *pausing) NextBackOff() time.Duration {
+	next := p.BackOff.NextBackOff()
+	if next == backoff.Stop {
+		return next
+	}
+	return max(next, p.atLeast)
+}
+
+// EachTask reads every task of one type, the newest ids first, and calls f with each
+// once. begun is the start of the first page's read. It stops at f's first error.
+func (c *Client) EachTask(ctx context.Context, typ iotda.TaskType, f func(iotda.Task) error) (begun time.Time, err error) {
+	marker := iotda.FirstMarker
+	for {
+		var reply struct {
+			Tasks *[]iotda.Task `json:"batchtasks"`
+			Page  iotda.Page    `json:"page"`
+		}
+		at, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: map[string]string{
+			"task_type": string(typ), "limit": strconv.Itoa(iotda.MaxPageSize), "marker": marker,
+		}}, &reply)
+		if begun.IsZero() {
+			begun = at
+		}
+		if err != nil {
+			return begun, err
+		}
+		if reply.Tasks == nil {
+			return begun, c.fail(opList, &Error{Class: iotda.ClassBroken, Status: http.StatusOK, Message: `the reply has no "batchtasks"`})
+		}
+		for _, t := range *reply.Tasks {
+			if err := f(t); err != nil {
+				return begun, err
+			}
+		}
+		if len(*reply.Tasks) < iotda.MaxPageSize {
+			return begun, nil
+		}
+		if marker, err = c.following(opList, marker, reply.Page.Marker); err != nil {
+			return begun, err
+		}
+	}
+}
+
+// SubtaskPage is one page of a task's sub-tasks, with the task as it was then.
+type SubtaskPage struct {
+	Task     iotda.Task
+	Subtasks []iotda.Subtask
+	Marker   string
+	Begun    time.Time // start of the request
+}
+
+// Query selects sub-tasks: by state, or by device id. The zero value selects all.
+type Query struct {
+	Status iotda.SubtaskStatus
+	Target string
+}
+
+// Subtasks reads one page of a task's sub-tasks.
+func (c *Client) Subtasks(ctx context.Context, taskID string, q Query, marker string, offset int) (SubtaskPage, error) {
+	query := map[string]string{"limit": strconv.Itoa(iotda.MaxPageSize)}
+	for name, value := range map[string]string{"task_detail_status": string(q.Status), "target": q.Target, "marker": marker} {
+		if value != "" {
+			query[name] = value
+		}
+	}
+	if offset > 0 {
+		query["offset"] = strconv.Itoa(offset)
+	}
+	var reply struct {
+		Task    *iotda.Task     `json:"batchtask"`
+		Details []iotda.Subtask `json:"task_details"`
+		Page    iotda.Page      `json:"page"`
+	}
+	begun, err := c.read(ctx, call{op: opShow, method: http.MethodGet, path: c.path("/" + taskID), query: query}, &reply)
+	if err != nil {
+		return SubtaskPage{}, err
+	}
+	if reply.Task == nil || reply.Task.Status == "" {
+		return SubtaskPage{}, c.fail(opShow, &Error{Class: iotda.ClassBroken, Status: http.StatusOK, Message: `the reply has no "batchtask" with a status`})
+	}
+	return SubtaskPage{Task: *reply.Task, Subtasks: reply.Details, Marker: reply.Page.Marker, Begun: begun}, nil
+}
+
+// ErrMarker is in the chain of the error of a list whose marker does not fall: following
+// it would never end.
+var ErrMarker = errors.New("the page's marker does not fall, so the list cannot be read to its end")
+
+func (c *Client) following(op, marker, next string) (string, error) {
+	if next == "" || next >= marker {
+		return "", c.fail(op, &Error{Class: iotda.ClassBroken, err: ErrMarker})
+	}
+	return next, nil
+}
+
+func (c *Client) path(rest string) string { return "/v5/iot/" + c.o.ProjectID + "/batchtasks" + rest }

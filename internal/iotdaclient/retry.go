@@ -1,0 +1,85 @@
+package iotdaclient
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"retryd/internal/iotda"
+)
+
+// Result is what the platform's answer proves about one target.
+type Result string
+
+// The results for one target.
+const (
+	Accepted Result = "accepted"
+	Rejected Result = "rejected" // refused, with a reason
+	Unknown  Result = "unknown"  // missing from the answer, named twice, or contradictory
+)
+
+// TargetAnswer is the platform's answer for one target.
+type TargetAnswer struct {
+	Result     Result
+	Code, Text string // the platform's words, or why the result is not known
+}
+
+// RetryAnswer is the answer to a retry call that came back with 200.
+type RetryAnswer struct {
+	Targets map[string]TargetAnswer // one for each target that was named
+	Unasked []string                // targets in the answer that nobody named
+}
+
+// RetryTask asks the platform to re-run these targets of a task, 1 to 100. The caller
+// holds a slot from Acquire. It sends one request, once. An error is an *Error, whose
+// NoEffect tells whether it is proven that nothing happened.
+func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string) (RetryAnswer, *Error) {
+	if n := len(targets); n == 0 || n > iotda.MaxTargetsPerRetry {
+		// An empty list might mean "all" to the platform, which is not documented.
+		return RetryAnswer{}, c.fail(opRetry, &Error{Class: iotda.ClassRefused, Message: fmt.Sprintf("%d targets: a call takes 1 to %d", n, iotda.MaxTargetsPerRetry)})
+	}
+	body, err := json.Marshal(map[string][]string{"targets": targets})
+	if err != nil {
+		return RetryAnswer{}, c.fail(opRetry, &Error{Class: iotda.ClassRefused, err: err})
+	}
+	var reply struct {
+		Targets []iotda.TargetResult `json:"targets"`
+	}
+	if e := c.exchange(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: string(body)}, &reply); e != nil {
+		return RetryAnswer{}, e
+	}
+	return readAnswer(targets, reply.Targets), nil
+}
+
+func readAnswer(targets []string, rows []iotda.TargetResult) RetryAnswer {
+	a := RetryAnswer{Targets: make(map[string]TargetAnswer, len(targets))}
+	for _, t := range targets {
+		a.Targets[t] = TargetAnswer{Result: Unknown, Text: "the answer does not name it"}
+	}
+	named := make(map[string]bool, len(rows))
+	for _, row := range rows {
+		if _, asked := a.Targets[row.Target]; !asked {
+			a.Unasked = append(a.Unasked, iotda.Clip(row.Target, 128))
+			continue
+		}
+		answer := rowAnswer(row)
+		if named[row.Target] {
+			answer = TargetAnswer{Result: Unknown, Text: "the answer names it more than once"}
+		}
+		named[row.Target] = true
+		a.Targets[row.Target] = answer
+	}
+	return a
+}
+
+func rowAnswer(row iotda.TargetResult) TargetAnswer {
+	code, text := iotda.Clip(row.Code, 64), iotda.Clip(row.Message, 300)
+	switch {
+	case row.Status == iotda.TargetSuccess && code == "":
+		return TargetAnswer{Result: Accepted}
+	case row.Status == iotda.TargetFailure:
+		return TargetAnswer{Result: Rejected, Code: code, Text: text}
+	}
+	return TargetAnswer{Result: Unknown, Code: code, Text: "the answer says " + iotda.Clip(row.Status, 40)}
+}
