@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"retryd/internal/policy"
+)
+
+// Claim asks for one attempt of each of some targets of one task.
+type Claim struct {
+	ProjectID, TaskID, TaskType string
+	Policy, Connection          string // names
+	Max                         int    // attempts.max
+	Terms                       policy.Terms
+	SendBy                      time.Time // after this the request can no longer be under way
+	Candidates                  []Candidate
+}
+
+// Candidate is one target and the number of its last attempt when it was decided on.
+type Candidate struct {
+	DeviceID string
+	LastN    int
+}
+
+// Claimed is a durable attempt whose request may leave now.
+type Claimed struct {
+	DeviceID string
+	N        int
+}
+
+// Dropped is a candidate that was not claimed.
+type Dropped struct {
+	DeviceID string
+	Why      string
+}
+
+// Claim writes the attempts, or none of them: it is the last word on whether a target
+// may be retried, whatever was decided before. A candidate that fails a check is dropped
+// and the rest go. Where it returns an error nothing may be sent.
+func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped []Dropped, err error) {
+	now := s.Now()
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		devices := make([]string, len(c.Candidates))
+		for i, candidate := range c.Candidates {
+			devices[i] = candidate.DeviceID
+		}
+		known, err := records(ctx, tx, c.ProjectID, c.TaskID, devices)
+		if err != nil {
+			return err
+		}
+		for _, candidate := range c.Candidates {
+			if why := refuse(known[candidate.DeviceID], candidate, c.Max); why != "" {
+				dropped = append(dropped, Dropped{candidate.DeviceID, why})
+				continue
+			}
+			if err := c.insert(ctx, tx, candidate, now); err != nil {
+				return fmt.Errorf("claim %s: %w", candidate.DeviceID, err)
+			}
+			claimed = append(claimed, Claimed{candidate.DeviceID, candidate.LastN + 1})
+			r := known[candidate.DeviceID]
+			r.OpenTask = c.TaskID // named twice, it is claimed once
+			known[candidate.DeviceID] = r
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return claimed, dropped, nil
+}
+
+func refuse(r Record, c Candidate, limit int) string {
+	switch {
+	case r.OpenTask != "":
+		return "the device has an open attempt in task " + r.OpenTask
+	case r.N != c.LastN:
+		return fmt.Sprintf("it was decided after attempt %d, and attempt %d is on record", c.LastN, r.N)
+	case r.Counted >= limit:
+		return fmt.Sprintf("%d of %d attempts are used", r.Counted, limit)
+	}
+	return ""
+}
+
+func (c Claim) insert(ctx context.Context, tx *sql.Tx, candidate Candidate, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO targets
+		(project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)
+		ON CONFLICT (project_id, task_id, device_id) DO UPDATE SET
+			policy = excluded.policy, connection = excluded.connection, last_n = excluded.last_n,
+			first_at = CASE WHEN counted = 0 THEN excluded.first_at ELSE first_at END,
+			counted = counted + 1`,
+		c.ProjectID, c.TaskID, candidate.DeviceID, c.TaskType, c.Policy, c.Connection, candidate.LastN+1, micros(now))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO attempts
+		(project_id, task_id, device_id, n, state, task_type, policy, connection, claimed_at, send_by, settle, stale_after, wait_retry_fails)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		c.ProjectID, c.TaskID, candidate.DeviceID, candidate.LastN+1, policy.Claimed, c.TaskType, c.Policy, c.Connection,
+		micros(now), micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails)
+	return err
+}
+
+// adopt turns the claims of a process that is no more into unknown attempts: their
+// requests may have left. It runs under the lock, before anything is claimed.
+func (s *Store) adopt(ctx context.Context) error {
+	_, err := s.abandon(ctx, time.Time{})
+	return err
+}
+
+// Abandon turns claims whose request can no longer be under way, and whose answer never
+// came to be written, into unknown attempts. It returns how many.
+func (s *Store) Abandon(ctx context.Context) (int, error) { return s.abandon(ctx, s.Now()) }
+
+// abandon takes all claims where before is zero.
+func (s *Store) abandon(ctx context.Context, before time.Time) (n int, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		where := `state = 'claimed'`
+		args := []any{}
+		if !before.IsZero() {
+			where += ` AND send_by < ?`
+			args = append(args, micros(before))
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE targets SET state = 'unknown', reject_code = '', reject_text = ''
+			WHERE (project_id, task_id, device_id) IN (SELECT project_id, task_id, device_id FROM attempts WHERE `+where+`)`, args...)
+		if err != nil {
+			return err
+		}
+		result, err := tx.ExecContext(ctx, `UPDATE attempts SET state = 'unknown', answered_at = send_by,
+			text = 'retryd stopped before the answer was written' WHERE `+where, args...)
+		if err != nil {
+			return err
+		}
+		count, err := result.RowsAffected()
+		n = int(count)
+		return err
+	})
+	return n, err
+}

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"retryd/internal/policy"
+)
+
+// Record is what the ledger knows of a target.
+type Record struct {
+	policy.Record
+	// Closed is set where the target's end was counted at its present number of attempts.
+	Closed bool
+}
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Records gives what is known of these devices in one task. A device without a record is
+// in the map only if it has an open attempt in another task of the project.
+func (s *Store) Records(ctx context.Context, projectID, taskID string, devices []string) (map[string]Record, error) {
+	return records(ctx, s.read, projectID, taskID, devices)
+}
+
+func records(ctx context.Context, q querier, projectID, taskID string, devices []string) (map[string]Record, error) {
+	list, err := json.Marshal(devices)
+	if err != nil {
+		return nil, fmt.Errorf("name the devices: %w", err)
+	}
+	found := make(map[string]Record, len(devices))
+	err = each(ctx, q, func(rows *sql.Rows) error {
+		var device string
+		var r Record
+		var firstAt, seenAt int64
+		var closedN int
+		if err := rows.Scan(&device, &r.N, &r.Counted, &firstAt, &r.State, &seenAt, &r.RejectCode, &r.RejectText, &closedN); err != nil {
+			return err
+		}
+		r.FirstAt, r.SeenAt, r.Closed = fromMicros(firstAt), fromMicros(seenAt), closedN == r.Counted
+		found[device] = r
+		return nil
+	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, closed_n
+		FROM targets WHERE project_id = ? AND task_id = ? AND device_id IN (SELECT value FROM json_each(?))`,
+		projectID, taskID, string(list))
+	if err != nil {
+		return nil, fmt.Errorf("read the targets of task %s: %w", taskID, err)
+	}
+	err = each(ctx, q, func(rows *sql.Rows) error {
+		var device, task string
+		if err := rows.Scan(&device, &task); err != nil {
+			return err
+		}
+		r := found[device]
+		r.OpenTask = task
+		found[device] = r
+		return nil
+	}, `SELECT device_id, task_id FROM attempts WHERE project_id = ? AND device_id IN (SELECT value FROM json_each(?))
+		AND state IN ('claimed', 'accepted', 'unknown')`, projectID, string(list))
+	if err != nil {
+		return nil, fmt.Errorf("read open attempts: %w", err)
+	}
+	return found, nil
+}
+
+func each(ctx context.Context, q querier, f func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"retryd/internal/policy"
+)
+
+// Settled is an attempt whose outcome has been written.
+type Settled struct {
+	policy.Settlement
+	Counted int       // attempts of the target that count
+	FirstAt time.Time // claim of the first of them
+	Closed  bool      // this ended the target, and is to be counted as that
+}
+
+// Settle writes what was observed of open attempts. It returns those that have come to
+// their outcome by it; an attempt that has one already keeps it.
+func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (settled []Settled, err error) {
+	if len(settlements) == 0 {
+		return nil, nil
+	}
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		for _, settlement := range settlements {
+			result, done, err := settle(ctx, tx, settlement)
+			if err != nil {
+				return fmt.Errorf("settle %s: %w", settlement.DeviceID, err)
+			}
+			if done {
+				settled = append(settled, result)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return settled, nil
+}
+
+func settle(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool, error) {
+	key := []any{o.ProjectID, o.TaskID, o.DeviceID}
+	if o.State.Open() {
+		_, err := tx.ExecContext(ctx, `UPDATE attempts SET fail_seen_at = ?, motion_seen = ?
+			WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ? AND state IN ('accepted', 'unknown')`,
+			append([]any{micros(o.FailSeenAt), o.MotionSeen}, append(key, o.N)...)...)
+		return Settled{}, false, err
+	}
+	var before policy.State
+	err := tx.QueryRowContext(ctx, `SELECT state FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ?`,
+		append(key, o.N)...).Scan(&before)
+	if err != nil || !before.CanBecome(o.State) {
+		return Settled{}, false, err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE attempts SET state = ?, settled_at = ?, detail = ?, code = ?, text = ?
+		WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ?`,
+		append([]any{o.State, micros(o.At), o.Detail, o.Code, o.Text}, append(key, o.N)...)...)
+	if err != nil {
+		return Settled{}, false, err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE targets SET state = ?, seen_at = ? WHERE project_id = ? AND task_id = ? AND device_id = ?`,
+		append([]any{o.State, micros(o.At)}, key...)...)
+	if err != nil {
+		return Settled{}, false, err
+	}
+	return finish(ctx, tx, o)
+}
+
+// finish closes the target where the outcome is its end.
+func finish(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool, error) {
+	result := Settled{Settlement: o}
+	var err error
+	if o.State == policy.Recovered || o.State == policy.Gone {
+		result.Closed, err = closeTarget(ctx, tx, o.Target, string(o.State), o.At)
+		if err != nil {
+			return Settled{}, false, err
+		}
+	}
+	var firstAt int64
+	err = tx.QueryRowContext(ctx, `SELECT counted, first_at FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ?`,
+		o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Counted, &firstAt)
+	result.FirstAt = fromMicros(firstAt)
+	return result, err == nil, err
+}
+
+// closeTarget tells whether it closed the target: it does so once for each number of
+// counted attempts, so that an end that is seen in every sweep is counted once.
+func closeTarget(ctx context.Context, tx *sql.Tx, t policy.Target, outcome string, at time.Time) (bool, error) {
+	return execOne(ctx, tx, `UPDATE targets SET closed_outcome = ?, closed_n = counted, closed_at = ?
+		WHERE project_id = ? AND task_id = ? AND device_id = ? AND closed_n <> counted`,
+		outcome, micros(at), t.ProjectID, t.TaskID, t.DeviceID)
+}
+
+// Closing ends the retries of one target.
+type Closing struct {
+	DeviceID string
+	Outcome  string // exhausted, permanent or expired
+}
+
+// Closings are ends of targets of one task.
+type Closings struct {
+	ProjectID, TaskID, TaskType string
+	Policy, Connection          string
+	Targets                     []Closing
+}
+
+// CloseTargets writes that targets will not be retried again. It returns those that were not
+// closed yet at their number of counted attempts.
+func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing, err error) {
+	if len(c.Targets) == 0 {
+		return nil, nil
+	}
+	now := s.Now()
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		for _, target := range c.Targets {
+			// A target can end without any attempt: its cause may be one that no retry mends.
+			_, err := tx.ExecContext(ctx, `INSERT INTO targets
+				(project_id, task_id, device_id, task_type, policy, connection, last_n, counted)
+				VALUES (?, ?, ?, ?, ?, ?, 0, 0) ON CONFLICT DO NOTHING`,
+				c.ProjectID, c.TaskID, target.DeviceID, c.TaskType, c.Policy, c.Connection)
+			if err != nil {
+				return fmt.Errorf("close %s: %w", target.DeviceID, err)
+			}
+			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: target.DeviceID}, target.Outcome, now)
+			if err != nil {
+				return fmt.Errorf("close %s: %w", target.DeviceID, err)
+			}
+			if ok {
+				closed = append(closed, target)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return closed, nil
+}
