@@ -1,0 +1,93 @@
+package scheduler
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"retryd/internal/iotda"
+	"retryd/internal/iotdaclient"
+)
+
+// members is the devices of a task, as sorted hashes: 8 bytes each. Two devices of one
+// hash would at worst leave one of them alone.
+type members []uint64
+
+var seed = maphash.MakeSeed()
+
+func newMembers(devices []string) members {
+	m := make(members, len(devices))
+	for i, device := range devices {
+		m[i] = maphash.String(seed, device)
+	}
+	slices.Sort(m)
+	return m
+}
+
+func (m members) has(device string) bool {
+	_, found := slices.BinarySearch(m, maphash.String(seed, device))
+	return found
+}
+
+// newerTasks are the tasks that may have taken over a task's targets, the newest first.
+type newerTasks struct {
+	tasks   []string
+	members map[string]members
+	unknown bool // the members of one could not be read
+}
+
+func (n newerTasks) by(device string) string {
+	for _, id := range n.tasks {
+		if n.members[id].has(device) {
+			return id
+		}
+	}
+	return ""
+}
+
+// newer gives the tasks newer than t that are not stopped, with their members.
+func (w *sweep) newer(ctx context.Context, l *listing, t iotda.Task) newerTasks {
+	n := newerTasks{members: map[string]members{}}
+	for _, other := range l.tasks {
+		if other.Type != t.Type || other.Status == iotda.TaskStopped || !other.NewerThan(t) {
+			continue
+		}
+		m, err := w.membersOf(ctx, l, other)
+		if err != nil {
+			n.unknown = true
+			w.log.Warn("a newer task's members could not be read: targets of older tasks wait",
+				zap.String("task", t.ID), zap.String("newer_task", other.ID), zap.Error(err))
+			continue
+		}
+		n.tasks, n.members[other.ID] = append(n.tasks, other.ID), m
+	}
+	return n
+}
+
+// membersOf reads the members of a task once per sweep, where its row does not name them.
+func (w *sweep) membersOf(ctx context.Context, l *listing, t iotda.Task) (members, error) {
+	if m, ok := l.members[t.ID]; ok {
+		return m, nil
+	}
+	if m, ok := w.members[t.ID]; ok {
+		return m, nil
+	}
+	var devices []string
+	for marker := ""; ; {
+		wave, err := w.client.Wave(ctx, t.ID, iotdaclient.Query{}, marker, iotdaclient.MaxWavePages)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range wave.Subtasks {
+			devices = append(devices, s.Target)
+		}
+		if wave.End {
+			break
+		}
+		marker = wave.Next
+	}
+	w.members[t.ID] = newMembers(devices)
+	return w.members[t.ID], nil
+}

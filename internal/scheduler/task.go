@@ -1,0 +1,237 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"retryd/internal/iotda"
+	"retryd/internal/iotdaclient"
+	"retryd/internal/policy"
+	"retryd/internal/store"
+)
+
+// taskSweep is the part of a sweep that is one task.
+type taskSweep struct {
+	*sweep
+	task    iotda.Task // name, type and create_time from the list; status and progress as read last
+	listing *listing
+	counts  map[policy.Reason]int
+}
+
+// errStale is in the chain of the error of a task whose waves grew too old before they
+// could be sent.
+var errStale = errors.New("what was read grew older than 30 s before its retries could be sent")
+
+// maxRereads bounds how often a wave that grew too old is read again in one sweep.
+const maxRereads = 3
+
+func (t *taskSweep) run(ctx context.Context) error {
+	if t.closed() {
+		return nil
+	}
+	for _, status := range t.p.Targets.Statuses {
+		t.o.Watch(Event{Kind: Reading, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Total: t.task.Progress.Of(status)})
+		marker, rereads := "", 0
+		for {
+			next, end, err := t.wave(ctx, status, marker)
+			if errors.Is(err, errStale) && rereads < maxRereads {
+				rereads++
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if end {
+				break
+			}
+			marker = next
+		}
+	}
+	return nil
+}
+
+// closed tells whether the task is closed as a whole, and counts its targets under why.
+func (t *taskSweep) closed() bool {
+	v := t.p.DecideTask(t.task, policy.Owner(t.policies, t.name, t.task), t.o.Store.Now())
+	if v.Reason == "" {
+		return false
+	}
+	n := 0
+	for _, status := range t.p.Targets.Statuses {
+		n += t.task.Progress.Of(status)
+	}
+	t.counts[v.Reason] += n
+	t.log.Debug("task left alone", zap.String("task", t.task.ID), zap.String("reason", string(v.Reason)), zap.String("detail", v.Detail))
+	return true
+}
+
+// target is one row of a wave with what is known of it and decided about it.
+type target struct {
+	policy.Facts
+	closed  bool // its end was counted already
+	verdict policy.Verdict
+}
+
+// wave reads, decides and retries one wave of the task's sub-tasks.
+func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker string) (next string, end bool, err error) {
+	if err := t.turn.Acquire(ctx, 1); err != nil {
+		return "", false, err
+	}
+	defer t.turn.Release(1)
+	wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
+	if err != nil {
+		return "", false, err
+	}
+	t.noteWave(wave)
+	t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
+	if t.closed() { // it has changed since the list was read
+		return "", true, nil
+	}
+	targets, err := t.decide(ctx, wave)
+	if err != nil {
+		return "", false, err
+	}
+	if err := t.giveUp(ctx, targets); err != nil {
+		return "", false, err
+	}
+	readAt := wave.Begun
+	if t.listing.begun.Before(readAt) {
+		readAt = t.listing.begun
+	}
+	err = t.send(ctx, targets, readAt)
+	if !errors.Is(err, errStale) { // else it is read and counted again
+		t.count(targets)
+	}
+	t.o.Watch(Event{Kind: Read, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Rows: len(targets)})
+	return wave.Next, wave.End, err
+}
+
+func (t *taskSweep) count(targets []target) {
+	for _, row := range targets {
+		t.counts[row.verdict.Reason]++
+		t.o.Watch(Event{Kind: Decided, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, DeviceID: row.Target.DeviceID, Verdict: row.verdict, Attempt: row.Record.N + 1})
+	}
+}
+
+// noteWave looks for what the platform is not known to answer.
+func (c *connection) noteWave(w iotdaclient.Wave) {
+	if w.Doubles > 0 {
+		c.wonder(surpriseDouble, "a page names a target more than once", zap.String("task", w.Task.ID), zap.Int("rows", w.Doubles))
+	}
+	if !w.Task.Status.Known() {
+		c.wonder(surpriseWord, "a task's status is a word that is not known: the task is left alone", zap.String("task", w.Task.ID), zap.String("status", iotda.Clip(string(w.Task.Status), 40)))
+	}
+	for _, s := range w.Subtasks {
+		if !s.Status.Known() {
+			c.wonder(surpriseWord, "a sub-task's status is a word that is not known: it is left alone", zap.String("task", w.Task.ID), zap.String("status", iotda.Clip(string(s.Status), 40)))
+			return // one line a wave is enough
+		}
+	}
+}
+
+// decide gives a verdict for each row. Whether newer tasks have the devices is read only
+// where something is due: it may take many calls.
+func (t *taskSweep) decide(ctx context.Context, wave iotdaclient.Wave) ([]target, error) {
+	targets, err := t.facts(ctx, wave.Subtasks)
+	if err != nil {
+		return nil, err
+	}
+	due := t.verdicts(targets)
+	if due == 0 || t.p.Tasks.Superseded == policy.SupersededRetry {
+		return targets, nil
+	}
+	if t.o.Store.Now().Sub(t.listing.begun) > listingAge {
+		if t.listing, err = t.list(ctx, t.o.Store.Now().Add(-listingAge)); err != nil {
+			return nil, err
+		}
+	}
+	newer := t.newer(ctx, t.listing, t.task)
+	for i := range targets {
+		targets[i].NewerBy, targets[i].NewerUnknown = newer.by(targets[i].Target.DeviceID), newer.unknown
+	}
+	t.verdicts(targets)
+	return targets, nil
+}
+
+func (t *taskSweep) verdicts(targets []target) (due int) {
+	now := t.o.Store.Now()
+	for i := range targets {
+		targets[i].verdict = t.p.Decide(targets[i].Facts, now)
+		if targets[i].verdict.Reason == policy.Due {
+			due++
+		}
+	}
+	return due
+}
+
+func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask) ([]target, error) {
+	devices := make([]string, 0, len(subtasks))
+	for _, s := range subtasks {
+		devices = append(devices, s.Target)
+	}
+	known, err := t.o.Store.Records(ctx, t.client.ProjectID(), t.task.ID, devices)
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]target, 0, len(subtasks))
+	for _, s := range subtasks {
+		id := policy.Target{ProjectID: t.client.ProjectID(), TaskID: t.task.ID, DeviceID: s.Target}
+		r := known[s.Target]
+		if t.dry != nil {
+			r = t.dry.over(id, r)
+		}
+		targets = append(targets, target{Facts: policy.Facts{Target: id, Subtask: s, Record: r.Record}, closed: r.Closed})
+	}
+	return targets, nil
+}
+
+// giveUp writes and tells which targets have come to their end.
+func (t *taskSweep) giveUp(ctx context.Context, targets []target) error {
+	c := store.Closings{
+		ProjectID: t.client.ProjectID(), TaskID: t.task.ID, TaskType: string(t.task.Type),
+		Policy: t.p.Name, Connection: t.name,
+	}
+	by := map[string]target{}
+	for _, row := range targets {
+		if row.verdict.Reason.Final() && !row.closed {
+			c.Targets = append(c.Targets, store.Closing{DeviceID: row.Target.DeviceID, Outcome: string(row.verdict.Reason)})
+			by[row.Target.DeviceID] = row
+		}
+	}
+	if t.dry != nil {
+		return nil
+	}
+	closed, err := t.o.Store.CloseTargets(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, target := range closed {
+		row := by[target.DeviceID]
+		code, text := row.Subtask.Cause()
+		t.o.Metrics.Closed.WithLabelValues(t.name, t.p.Name, string(t.task.Type), target.Outcome).Inc()
+		t.log.Info("target given up", zap.String("task", t.task.ID), zap.String("task_name", t.task.Name), zap.String("device", target.DeviceID),
+			zap.String("why", target.Outcome), zap.String("detail", row.verdict.Detail), zap.Int("attempts", row.Record.Counted),
+			zap.String("error_code", code), zap.String("error", text))
+		t.o.Watch(Event{Kind: Closed, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name,
+			DeviceID: target.DeviceID, Verdict: row.verdict, Attempt: row.Record.N, Text: text})
+	}
+	return nil
+}
+
+// stopping gives a context that outlives ctx by the grace that calls in flight get.
+func stopping(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-longer.Done():
+		}
+		cancel()
+	})
+	return longer, func() { stop(); cancel() }
+}
