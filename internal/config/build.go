@@ -1,0 +1,162 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"retryd/internal/policy"
+)
+
+func taskTypes() []string      { return words(policy.TaskTypes()) }
+func taskStatuses() []string   { return words(policy.TaskStatuses()) }
+func targetStatuses() []string { return words(policy.TargetStatuses()) }
+
+func words[W ~string](in []W) []string {
+	out := make([]string, len(in))
+	for i, w := range in {
+		out[i] = string(w)
+	}
+	return out
+}
+
+// build checks values and makes the Config of them.
+func (d *decoder) build(r *rawFile) *Config {
+	c := &Config{
+		Server: Server{Listen: r.Server.Listen},
+		Log:    Log{Level: r.Log.Level, Format: r.Log.Format},
+		Store:  Store{Path: d.ledger(r.Store), Retention: r.Store.Retention},
+	}
+	if _, port, err := net.SplitHostPort(r.Server.Listen); err != nil || port == "" {
+		d.problem(r.Server.of("listen"), "listen must be host:port, such as 127.0.0.1:9464, not %q", clip(r.Server.Listen))
+	}
+	d.oneOf(r.Log.at, "level", r.Log.Level, []string{"debug", "info", "warn", "error"})
+	d.oneOf(r.Log.at, "format", r.Log.Format, []string{"json", "console"})
+	d.positive(r.Store.at, "retention", r.Store.Retention > 0)
+	c.Connections = d.connections(r)
+	c.Policies = d.policies(r, c)
+	return c
+}
+
+// ledger gives the path of the ledger's file.
+func (d *decoder) ledger(r rawStore) string {
+	path, ok := strings.CutPrefix(r.URL, "sqlite:")
+	if !ok || path == "" || strings.HasPrefix(path, "//") {
+		d.problem(r.of("url"), "url must be sqlite: and a path, such as sqlite:retryd.db or sqlite:/var/lib/retryd/retryd.db")
+		return ""
+	}
+	if filepath.IsAbs(path) {
+		return path
+	}
+	folder := d.folder()
+	if state, _ := d.env("STATE_DIRECTORY"); state != "" { // systemd's, perhaps several
+		folder, _, _ = strings.Cut(state, ":")
+	}
+	return absolute(filepath.Join(folder, path))
+}
+
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
+}
+
+func (d *decoder) oneOf(a at, key, value string, allowed []string) bool {
+	if slices.Contains(allowed, value) {
+		return true
+	}
+	d.problem(a.of(key), "%s cannot be %q%s", key, clip(value), suggest(value, allowed, "it is one of"))
+	return false
+}
+
+func (d *decoder) positive(a at, key string, ok bool) {
+	if !ok && a.has(key) {
+		d.problem(a.of(key), "%s must be more than 0", key)
+	}
+}
+
+func (d *decoder) between(a at, key string, value, low, high float64) {
+	if value < low || value > high {
+		d.problem(a.of(key), "%s must be between %g and %g", key, low, high)
+	}
+}
+
+// required tells whether a key is there with something in it.
+func (d *decoder) required(a at, key, value, hint string) bool {
+	switch {
+	case !a.has(key):
+		d.problem(a.node, "%s is missing: %s", key, hint)
+		return false
+	case value == "" && a.values[key].Kind == yaml.ScalarNode && a.values[key].Tag != "!!null":
+		d.problem(a.of(key), "%s is empty: %s", key, hint)
+		return false
+	}
+	return value != ""
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// name checks a name and that it is the only one.
+func (d *decoder) name(a at, what, name string, taken map[string]*yaml.Node) {
+	if !d.required(a, "name", name, "each "+what+" needs one") {
+		return
+	}
+	if !nameForm.MatchString(name) {
+		d.problem(a.of("name"), "name must be up to 64 letters, digits and . _ -, not %q", clip(name))
+		return
+	}
+	if first := taken[name]; first != nil {
+		d.problem(a.of("name"), "two %ss are called %q; the first is in line %d", what, name, first.Line)
+		return
+	}
+	taken[name] = a.of("name")
+}
+
+// path makes a path of the file relative to the file's folder; credentials are looked
+// for in systemd's folder for them first.
+func (d *decoder) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	if folder, _ := d.env("CREDENTIALS_DIRECTORY"); folder != "" {
+		if path := filepath.Join(folder, name); exists(path) {
+			return path
+		}
+	}
+	return absolute(filepath.Join(d.folder(), name))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// secret gives a value, or what is in the file that is named instead.
+func (d *decoder) secret(a at, key string, value Secret, file string) Secret {
+	fileKey := key + "_file"
+	switch {
+	case a.has(key) && a.has(fileKey):
+		d.problem(a.of(fileKey), "%s and %s are both set: one of them has to go", key, fileKey)
+	case a.has(key) && value == "" && key != "security_token":
+		d.problem(a.of(key), "%s is empty", key)
+	case a.has(fileKey):
+		data, err := os.ReadFile(d.path(file))
+		var pathError *os.PathError
+		switch text := strings.TrimRight(string(data), "\r\n"); {
+		case errors.As(err, &pathError):
+			d.problem(a.of(fileKey), "%s cannot be read: %s: %s", fileKey, pathError.Path, pathError.Err)
+		case text == "":
+			d.problem(a.of(fileKey), "%s is empty: %s", fileKey, d.path(file))
+		default:
+			return Secret(text)
+		}
+	}
+	return value
+}

@@ -1,0 +1,180 @@
+package emulator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"retryd/internal/iotda"
+)
+
+// Task is a batch task to be emulated.
+type Task struct {
+	ID          string // empty = a new one, higher than all before
+	Name        string
+	Type        iotda.TaskType
+	Status      iotda.TaskStatus // empty = follows the sub-tasks
+	Created     time.Time        // zero = now
+	Devices     []Device
+	ListTargets bool // rows of lists carry the device ids
+}
+
+// Device is a sub-task to be emulated.
+type Device struct {
+	ID     string
+	Status iotda.SubtaskStatus
+	Fate   Fate
+}
+
+// Fate is what becomes of a device's re-runs.
+type Fate struct {
+	RecoverAt int    // succeeds at the n-th accepted retry; 0 = never
+	Code      string // shown while it is failed
+	Message   string
+	Output    string
+	Upgrade   time.Duration // how long a re-run takes; 0 = as Options say
+	Online    time.Time     // re-runs that begin before it end as "Waiting for the device online timeout"
+}
+
+type task struct {
+	Task
+	rows   []*subtask // by id, descending, as they are listed
+	byName map[string]*subtask
+	count  map[iotda.SubtaskStatus]int
+	moving map[*subtask]bool
+}
+
+type subtask struct {
+	Device
+	rowID   string
+	started time.Time // of the re-run under way
+	until   time.Time
+	retries int
+	failing string // why the re-run under way fails whatever the fate; empty = by fate
+}
+
+// AddTask adds a task and gives its id.
+func (e *Emulator) AddTask(t Task) (string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t.ID == "" {
+		t.ID = e.id()
+	}
+	if !iotda.ValidTaskID(t.ID) || e.tasks[t.ID] != nil {
+		return "", fmt.Errorf("task id %q is not valid, or taken", t.ID)
+	}
+	if t.Created.IsZero() {
+		t.Created = time.Now()
+	}
+	added := &task{Task: t, byName: map[string]*subtask{}, count: map[iotda.SubtaskStatus]int{}, moving: map[*subtask]bool{}}
+	for _, d := range t.Devices {
+		if d.ID == "" || added.byName[d.ID] != nil {
+			return "", errors.New("a device without an id, or twice in a task")
+		}
+		s := &subtask{Device: d, rowID: e.id()}
+		added.byName[d.ID] = s
+		added.rows = append(added.rows, s)
+		added.count[d.Status]++
+	}
+	slices.Reverse(added.rows) // their ids rose
+	e.tasks[t.ID] = added
+	return t.ID, nil
+}
+
+// advance lets re-runs whose time has come go on.
+func (t *task) advance(now time.Time) {
+	for s := range t.moving {
+		switch {
+		case !now.Before(s.until):
+			t.set(s, s.outcome())
+			delete(t.moving, s)
+		case !now.Before(s.started.Add(s.until.Sub(s.started) / 2)):
+			t.set(s, iotda.SubtaskProcessing)
+		}
+	}
+}
+
+func (s *subtask) outcome() iotda.SubtaskStatus {
+	if s.failing == "" && s.Fate.RecoverAt > 0 && s.retries >= s.Fate.RecoverAt {
+		return iotda.SubtaskSuccess
+	}
+	return iotda.SubtaskFail
+}
+
+func (t *task) set(s *subtask, status iotda.SubtaskStatus) {
+	t.count[s.Status]--
+	s.Status = status
+	t.count[status]++
+}
+
+// rerun starts a retry of a sub-task.
+func (t *task) rerun(s *subtask, now time.Time, takes time.Duration, failing string) {
+	if s.Fate.Upgrade > 0 {
+		takes = s.Fate.Upgrade
+	}
+	if failing == "" && now.Before(s.Fate.Online) {
+		failing = "Waiting for the device online timeout"
+	}
+	s.retries++
+	s.started, s.until, s.failing = now, now.Add(takes), failing
+	t.set(s, iotda.SubtaskWaitting)
+	t.moving[s] = true
+}
+
+// status follows the sub-tasks, unless it is fixed.
+func (t *task) status() iotda.TaskStatus {
+	if t.Status != "" {
+		return t.Status
+	}
+	done := len(t.rows) - t.count[iotda.SubtaskRemoved]
+	switch {
+	case t.count[iotda.SubtaskProcessing]+t.count[iotda.SubtaskWaitting]+t.count[iotda.SubtaskFailWaitRetry] > 0:
+		return iotda.TaskProcessing
+	case t.count[iotda.SubtaskSuccess] == done:
+		return iotda.TaskSuccess
+	case t.count[iotda.SubtaskFail] == done:
+		return iotda.TaskFail
+	}
+	return iotda.TaskPartialSuccess
+}
+
+func (t *task) progress() iotda.Progress {
+	return iotda.Progress{
+		Total: len(t.rows), Processing: t.count[iotda.SubtaskProcessing], Success: t.count[iotda.SubtaskSuccess],
+		Fail: t.count[iotda.SubtaskFail], Waitting: t.count[iotda.SubtaskWaitting], FailWaitRetry: t.count[iotda.SubtaskFailWaitRetry],
+		Stopped: t.count[iotda.SubtaskStopped], Removed: t.count[iotda.SubtaskRemoved],
+	}
+}
+
+// after gives the rows with an id lower than marker.
+func (t *task) after(marker string) []*subtask {
+	return t.rows[sort.Search(len(t.rows), func(i int) bool { return t.rows[i].rowID < marker }):]
+}
+
+func (s *subtask) shown() iotda.Subtask {
+	row := iotda.Subtask{Target: s.ID, Status: s.Status}
+	if s.Status != iotda.SubtaskFail && s.Status != iotda.SubtaskFailWaitRetry {
+		return row
+	}
+	row.Output = s.Fate.Output
+	row.Error = &iotda.SubtaskError{Code: s.Fate.Code, Message: s.Fate.Message}
+	if s.failing != "" {
+		row.Error = &iotda.SubtaskError{Message: s.failing}
+	}
+	return row
+}
+
+func (t *task) shown(targets bool) iotda.Task {
+	shown := iotda.Task{
+		ID: t.ID, Name: t.Name, Type: t.Type, Status: t.status(), Progress: t.progress(),
+		CreateTime: t.Created.UTC().Format(iotda.TimeLayout),
+	}
+	if targets {
+		for _, s := range t.rows {
+			shown.Targets = append(shown.Targets, s.ID)
+		}
+	}
+	return shown
+}
