@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -70,19 +69,18 @@ func (s *Scheduler) Ready(ctx context.Context) error {
 // Run sweeps whenever a policy is due, until the context ends. Calls in flight then get
 // 5 seconds; what is not answered by then counts as unknown.
 func (s *Scheduler) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, work := errgroup.WithContext(ctx)
 	for _, c := range s.connections {
 		for _, p := range c.policies {
-			g.Go(func() error { return s.follow(ctx, c, p) })
+			g.Go(func() error { return s.follow(work, c, p) })
 		}
-		g.Go(func() error { return c.observeRegularly(ctx) })
+		g.Go(func() error { return c.observeRegularly(work) })
 	}
-	g.Go(func() error { return s.housekeep(ctx) })
-	err := g.Wait()
-	if errors.Is(err, context.Canceled) {
-		return nil
+	g.Go(func() error { return s.housekeep(work) })
+	if err := g.Wait(); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // follow sweeps one policy on one connection at each of its ticks.

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"retryd/internal/config"
+	"retryd/internal/emulator"
+	"retryd/internal/iotda"
+	"retryd/internal/policy"
+	"retryd/internal/scheduler"
+	"retryd/internal/store"
+)
+
+type demoCmd struct {
+	For    time.Duration `default:"0s" help:"End by itself after this long; 0s = run until Ctrl-C."`
+	Listen string        `default:"127.0.0.1:9464" help:"Address for the metrics; a free port is taken where it is in use."`
+}
+
+// Run runs an emulator and the daemon in one process and tells what happens. It leaves
+// no file behind.
+func (c demoCmd) Run(a *app) (err error) {
+	folder, err := os.MkdirTemp("", "retryd-demo-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the demo's ledger: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	platform, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("start the emulator: %w", err)
+	}
+	e := newEmulator(emulator.Options{Latency: 20 * time.Millisecond, Upgrade: 1500 * time.Millisecond})
+	scene, err := e.AddScene(60, time.Now())
+	if err != nil {
+		return errors.Join(err, platform.Close())
+	}
+	cfg, err := config.Parse(filepath.Join(folder, "retryd.yaml"), []byte(sample(platform.Addr().String())), env)
+	if err != nil {
+		return errors.Join(err, platform.Close())
+	}
+	cfg.Store.Path = filepath.Join(folder, "retryd.db")
+	h, err := build(cfg, logger(config.Log{Level: "warn", Format: "console"}, a.stderr))
+	if err != nil {
+		return errors.Join(err, platform.Close())
+	}
+	defer h.close()
+	if err := h.open(a, store.Options{Path: cfg.Store.Path, Create: true}); err != nil {
+		return errors.Join(err, platform.Close())
+	}
+	metrics, err := listenNear(c.Listen)
+	if err != nil {
+		return errors.Join(err, platform.Close())
+	}
+	ctx := a.ctx
+	if c.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.For)
+		defer cancel()
+	}
+	t := newTeller(a.stdout, e, scene)
+	t.begin(metrics.Addr().String())
+	if err := t.run(ctx, h, platform, metrics); err != nil {
+		return err
+	}
+	return t.end(context.WithoutCancel(ctx), h.store)
+}
+
+// listenNear listens on the address, or on any free port where that one is in use.
+func listenNear(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("--listen: %w", err)
+}
+
+// teller tells the demo's story from the scheduler's events.
+type teller struct {
+	w     io.Writer
+	e     *emulator.Emulator
+	scene emulator.Scene
+	start time.Time
+
+	mu       sync.Mutex
+	sent     map[string]int // of the sweep under way, by task
+	outcomes map[policy.State]int
+	told     map[string]bool
+	closed   map[policy.Reason]string
+}
+
+func newTeller(w io.Writer, e *emulator.Emulator, scene emulator.Scene) *teller {
+	return &teller{w: w, e: e, scene: scene, start: time.Now(), sent: map[string]int{}, outcomes: map[policy.State]int{},
+		told: map[string]bool{}, closed: map[policy.Reason]string{}}
+}
+
+func (t *teller) begin(metrics string) {
+	printf(t.w, "An emulated IoTDA has a firmware and a software campaign of 60 devices each, of which %d failed.\n", t.failed())
+	printf(t.w, "retryd sweeps it every 2 s, at most 3 attempts for each device, 2 s and then 4 s after a failure.\n")
+	printf(t.w, "Metrics: http://%s/metrics    Stop with Ctrl-C.\n\n", metrics)
+}
+
+func (t *teller) failed() int {
+	n := 0
+	for _, id := range []string{t.scene.Firmware, t.scene.Software} {
+		task, _ := t.e.Task(id)
+		n += task.Progress.Fail
+	}
+	return n
+}
+
+func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listener) error {
+	s := h.scheduler(t.watch)
+	g, ctx := errgroup.WithContext(ctx)
+	work, stopped := context.WithCancel(context.WithoutCancel(ctx)) // the emulator outlives the calls to it
+	g.Go(func() error {
+		return serve(work, platform, t.e, func(ctx context.Context) error { <-ctx.Done(); return nil })
+	})
+	g.Go(func() error {
+		defer stopped()
+		return serve(ctx, metrics, handler(h.registry, s.Ready), s.Run)
+	})
+	g.Go(func() error { return t.pulse(ctx) })
+	return g.Wait()
+}
+
+// pulse tells once a second what has changed.
+func (t *teller) pulse(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		line := fmt.Sprintf("%d failing, %d upgrading, %d of %d upgraded", t.failed(), t.moving(), t.upgraded(), 120)
+		if line != last {
+			t.say("%s", line)
+			last = line
+		}
+	}
+}
+
+func (t *teller) moving() int {
+	n := 0
+	for _, id := range []string{t.scene.Firmware, t.scene.Software} {
+		task, _ := t.e.Task(id)
+		n += task.Progress.Waitting + task.Progress.Processing
+	}
+	return n
+}
+
+func (t *teller) upgraded() int {
+	n := 0
+	for _, id := range []string{t.scene.Firmware, t.scene.Software} {
+		task, _ := t.e.Task(id)
+		n += task.Progress.Success
+	}
+	return n
+}
+
+func (t *teller) say(format string, args ...any) {
+	printf(t.w, "%5.1fs  %s\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (t *teller) watch(e scheduler.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch e.Kind {
+	case scheduler.Read:
+		if n := t.sent[e.TaskID]; n > 0 {
+			t.say("sweep: retried %s of task %s", plural(n, "device"), e.TaskName)
+			t.sent[e.TaskID] = 0
+		}
+	case scheduler.Answered:
+		if e.State == policy.Accepted {
+			t.sent[e.TaskID]++
+		}
+	case scheduler.Settled:
+		t.outcomes[e.State]++
+		if e.State == policy.Recovered && !t.told[fmt.Sprint("recovered", e.Attempt)] {
+			t.told[fmt.Sprint("recovered", e.Attempt)] = true
+			t.say("%s has recovered at attempt %d", e.DeviceID, e.Attempt)
+		}
+	case scheduler.Closed:
+		t.closed[e.Verdict.Reason] = e.DeviceID
+		t.say("%s is given up: %s (%s), %q", e.DeviceID, e.Verdict.Reason, e.Verdict.Detail, e.Text)
+	case scheduler.Decided:
+		if e.Verdict.Reason == policy.SupersededBy && !t.told[e.DeviceID] {
+			t.told[e.DeviceID] = true
+			t.say("%s of task %s is left alone: superseded %s", e.DeviceID, e.TaskName, e.Verdict.Detail)
+		}
+	}
+}
+
+// end sums up, and holds what the ledger says against the emulator's own record.
+func (t *teller) end(ctx context.Context, s *store.Store) error {
+	totals, err := s.Totals(ctx)
+	if err != nil {
+		return err
+	}
+	most, tries := 0, map[string]int{}
+	for _, r := range t.e.Retries() {
+		tries[r.TaskID+" "+r.Target]++
+		most = max(most, tries[r.TaskID+" "+r.Target])
+	}
+	printf(t.w, "\nIn %s: %s on %s; %d recovered, %d still open.\n", time.Since(t.start).Round(time.Second),
+		plural(totals.Attempts, "attempt"), plural(totals.Targets, "device"), totals.Recovered, totals.Open)
+	for _, r := range []policy.Reason{policy.Exhausted, policy.Permanent} {
+		if device := t.closed[r]; device != "" {
+			printf(t.w, "Given up as %s: %s.\n", r, device)
+		}
+	}
+	printf(t.w, "By the platform's own record no device was retried more than %s.\n", plural(most, "time"))
+	if older, _ := t.e.Subtask(t.scene.Older, t.scene.Superseded); older.Status == iotda.SubtaskFail {
+		printf(t.w, "%s was left to the newer of its two campaigns.\n", t.scene.Superseded)
+	}
+	return nil
+}

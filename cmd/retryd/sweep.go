@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"retryd/internal/config"
+	"retryd/internal/scheduler"
+	"retryd/internal/store"
+)
+
+type sweepCmd struct {
+	Policies  []string `arg:"" optional:"" name:"policy" help:"Policies to sweep; none = all."`
+	NewLedger bool     `help:"Make the ledger where there is none: retryd then knows of no attempt made before."`
+}
+
+// Run sweeps once.
+func (c sweepCmd) Run(a *app) error {
+	h, err := a.byHand()
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	err = h.open(a, store.Options{Path: h.config.Store.Path, Create: c.NewLedger})
+	switch {
+	case errors.Is(err, store.ErrNoLedger):
+		return fmt.Errorf("%w: if retryd has never run here, start `retryd run`, or add --new-ledger; else correct store.url", err)
+	case errors.Is(err, store.ErrLocked):
+		return fmt.Errorf("%w: the running daemon sweeps by itself; `retryd plan` shows what it would do", err)
+	case err != nil:
+		return err
+	}
+	action := store.Action{Who: who(), Source: "sweep", What: "sweep", Subject: strings.Join(c.Policies, " ")}
+	if err := h.store.Act(a.ctx, action); err != nil {
+		return err
+	}
+	bar := newProgress(a.stderr)
+	reports, err := h.scheduler(bar.watch).Sweep(a.ctx, c.Policies)
+	bar.done()
+	printReports(a.stdout, reports, "attempts")
+	if err != nil {
+		return err
+	}
+	return verdictOf(reports)
+}
+
+type planCmd struct {
+	Policies []string `arg:"" optional:"" name:"policy" help:"Policies to plan; none = all."`
+	All      bool     `short:"a" help:"List every target with its verdict, not only those that are due."`
+}
+
+// Run plans.
+func (c planCmd) Run(a *app) error {
+	h, err := a.byHand()
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	err = h.open(a, store.Options{Path: h.config.Store.Path, ReadOnly: true})
+	if errors.Is(err, store.ErrNoLedger) {
+		printf(a.stderr, "There is no ledger at %s yet: this plan knows of no attempt made before.\n", h.config.Store.Path)
+		err = h.open(a, store.Options{})
+	}
+	if err != nil {
+		return err
+	}
+	bar := newProgress(a.stderr)
+	table := newTable(a.stdout, c.All)
+	reports, err := h.scheduler(func(e scheduler.Event) {
+		bar.watch(e)
+		table.watch(e)
+	}).Plan(a.ctx, c.Policies)
+	bar.done()
+	table.print()
+	printReports(a.stdout, reports, "")
+	if err != nil {
+		return err
+	}
+	return verdictOf(reports)
+}
+
+// byHand builds the house for a person at a terminal: warnings only, in plain lines.
+func (a *app) byHand() (*house, error) {
+	c, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range c.Warnings {
+		printf(a.stderr, "%s (warning)\n", warning)
+	}
+	log := config.Log{Level: "error", Format: "console"}
+	if c.Log.Level == "debug" {
+		log.Level = "debug"
+	}
+	return build(c, logger(log, a.stderr))
+}
+
+func verdictOf(reports []scheduler.Report) error {
+	var problems []error
+	failed := 0
+	for _, r := range reports {
+		if r.Result != scheduler.SweepComplete {
+			failed++
+			for _, problem := range r.Problems {
+				problems = append(problems, fmt.Errorf("policy %s: %w", r.Policy, problem))
+			}
+		}
+	}
+	switch {
+	case failed == 0:
+		return nil
+	case failed == len(reports) && !slices.ContainsFunc(reports, func(r scheduler.Report) bool { return r.Result == scheduler.SweepPartial }):
+		return failure{exitFailed, errors.Join(problems...)}
+	}
+	return failure{exitPartial, errors.Join(problems...)}
+}
+
+// printReports prints what each sweep came to; attempts is empty where none were made.
+func printReports(w io.Writer, reports []scheduler.Report, attempts string) {
+	for _, r := range reports {
+		printf(w, "%s on %s: %s in %s, %s\n", r.Policy, r.Connection, r.Result, r.Duration.Round(time.Millisecond), plural(r.Tasks, "task"))
+		for _, reason := range slices.Sorted(maps.Keys(r.Counts)) {
+			if n := r.Counts[reason]; n > 0 {
+				printf(w, "  %7d %s\n", n, reason)
+			}
+		}
+		if attempts == "" {
+			continue
+		}
+		var parts []string
+		for _, state := range slices.Sorted(maps.Keys(r.Sent)) {
+			parts = append(parts, fmt.Sprintf("%d %s", r.Sent[state], state))
+		}
+		if len(parts) == 0 {
+			parts = []string{"none"}
+		}
+		printf(w, "  %s: %s\n", attempts, strings.Join(parts, ", "))
+	}
+}
+
+// table prints verdicts as they come, in columns where the widths are known.
+type table struct {
+	mu  sync.Mutex
+	w   *tabwriter.Writer
+	all bool
+	n   int
+}
+
+func newTable(w io.Writer, all bool) *table {
+	t := &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0), all: all}
+	printf(t.w, "POLICY\tTASK\tDEVICE\tVERDICT\tDETAIL\tNOT BEFORE\n")
+	return t
+}
+
+func (t *table) watch(e scheduler.Event) {
+	if e.Kind != scheduler.Decided || (!t.all && e.Verdict.Reason != "due") {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	notBefore := "-"
+	if !e.Verdict.NotBefore.IsZero() {
+		notBefore = e.Verdict.NotBefore.UTC().Format(time.RFC3339)
+	}
+	t.n++
+	printf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Policy, e.TaskID, e.DeviceID, e.Verdict.Reason, e.Verdict.Detail, notBefore)
+}
+
+func (t *table) print() {
+	if t.n == 0 {
+		printf(t.w, "(no target is due)\n")
+	}
+	_ = t.w.Flush() // a reader who has gone misses nothing
+}
+
+// who names the person at the terminal.
+func who() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "?"
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username + "@" + host
+	}
+	return "uid " + fmt.Sprint(os.Getuid()) + "@" + host
+}
