@@ -168,6 +168,9 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, key string) {
 	}
 	text, ok := d.substitute(n, n.Value)
 	if !ok {
+		if v.Kind() == reflect.String {
+			v.SetString(n.Value) // not empty, which would be a second problem
+		}
 		return
 	}
 	switch {
