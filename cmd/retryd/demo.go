@@ -34,7 +34,7 @@ func (c demoCmd) Run(a *app) (err error) {
 		return fmt.Errorf("make a folder for the demo's ledger: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	platform, err := net.Listen("tcp", "127.0.0.1:0")
+	platform, err := listen(a.ctx, "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("start the emulator: %w", err)
 	}
@@ -56,7 +56,7 @@ func (c demoCmd) Run(a *app) (err error) {
 	if err := h.open(a, store.Options{Path: cfg.Store.Path, Create: true}); err != nil {
 		return errors.Join(err, platform.Close())
 	}
-	metrics, err := listenNear(c.Listen)
+	metrics, err := listenNear(a.ctx, c.Listen)
 	if err != nil {
 		return errors.Join(err, platform.Close())
 	}
@@ -75,12 +75,12 @@ func (c demoCmd) Run(a *app) (err error) {
 }
 
 // listenNear listens on the address, or on any free port where that one is in use.
-func listenNear(address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+func listenNear(ctx context.Context, address string) (net.Listener, error) {
+	l, err := listen(ctx, address)
 	if err == nil {
 		return l, nil
 	}
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+	if l, err := listen(ctx, "127.0.0.1:0"); err == nil {
 		return l, nil
 	}
 	return nil, fmt.Errorf("--listen: %w", err)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -34,7 +33,7 @@ func (c emulatorCmd) Run(a *app) error {
 	if c.Devices < 10 || c.Devices > 30000 {
 		return failure{exitUsage, fmt.Errorf("--devices must be between 10 and 30000")}
 	}
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, err := listen(a.ctx, c.Listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}

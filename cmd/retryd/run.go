@@ -34,7 +34,7 @@ func (runCmd) Run(a *app) error {
 		return err
 	}
 	defer h.close()
-	listener, err := net.Listen("tcp", c.Server.Listen)
+	listener, err := listen(a.ctx, c.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("server.listen: %w: another program, or another retryd, uses the address", err)
 	}
@@ -53,6 +53,10 @@ func (runCmd) Run(a *app) error {
 	err = h.serve(a.ctx, listener)
 	log.Info("retryd stops")
 	return err
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 }
 
 // serve runs the scheduler and answers on the listener until the context ends.

@@ -68,12 +68,10 @@ func absolute(path string) string {
 	return path
 }
 
-func (d *decoder) oneOf(a at, key, value string, allowed []string) bool {
-	if slices.Contains(allowed, value) {
-		return true
+func (d *decoder) oneOf(a at, key, value string, allowed []string) {
+	if !slices.Contains(allowed, value) {
+		d.problem(a.of(key), "%s cannot be %q%s", key, clip(value), suggest(value, allowed, "it is one of"))
 	}
-	d.problem(a.of(key), "%s cannot be %q%s", key, clip(value), suggest(value, allowed, "it is one of"))
-	return false
 }
 
 func (d *decoder) positive(a at, key string, ok bool) {

@@ -89,7 +89,7 @@ func (p Problem) String() string {
 }
 
 // Problems is everything that is wrong with a file, in the order of the file.
-type Problems []Problem
+type Problems []Problem //nolint:errname // a list first, an error by the way
 
 // Error gives one problem a line.
 func (p Problems) Error() string {

@@ -83,10 +83,7 @@ func (d *decoder) syntax(err error) {
 	d.problem(n, "this is not YAML: %s", strings.TrimPrefix(text, m[0]))
 }
 
-var (
-	durationType = reflect.TypeFor[time.Duration]()
-	secretType   = reflect.TypeFor[Secret]()
-)
+var durationType = reflect.TypeFor[time.Duration]()
 
 // value reads one node. key is what the value is called in messages.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {

@@ -35,7 +35,7 @@ func (c *connection) observe(ctx context.Context, l *listing) error {
 		if err != nil {
 			return err
 		}
-		w := newWatch(c, task.ID, attempts)
+		w := newWatch(c, attempts)
 		if w.task, _ = l.task(task.ID); w.task.ID == "" {
 			w.task.ID = task.ID
 		}
@@ -61,7 +61,7 @@ type watch struct {
 }
 
 // newWatch leaves out attempts that were answered so lately that no read settles them.
-func newWatch(c *connection, taskID string, attempts []policy.Attempt) *watch {
+func newWatch(c *connection, attempts []policy.Attempt) *watch {
 	w := &watch{connection: c, open: map[string]policy.Attempt{}}
 	now := c.o.Store.Now()
 	for _, a := range attempts {

@@ -200,7 +200,7 @@ func spread(p *policy.Policy, connection string, tick time.Time) time.Duration {
 		return 0
 	}
 	h := fnv.New64a()
-	h.Write([]byte(p.Name + "\x00" + connection))
+	_, _ = h.Write([]byte(p.Name + "\x00" + connection))
 	return time.Duration(h.Sum64() % uint64(most))
 }
 

@@ -56,11 +56,12 @@ func (w *sweep) run(ctx context.Context) *Report {
 	if err != nil {
 		return w.finish(ctx, tick, r, err)
 	}
-	return w.finish(ctx, tick, r, w.tasks(ctx, listing, r))
+	w.tasks(ctx, listing, r)
+	return w.finish(ctx, tick, r, nil)
 }
 
-// tasks sweeps the policy's tasks. Its error ends the sweep; a task's own error does not.
-func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) error {
+// tasks sweeps the policy's tasks. One that fails is left for the next run of the sweep.
+func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 	before := w.failed
 	w.failed = map[string]bool{}
 	for i, t := range l.tasks {
@@ -83,10 +84,9 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) error {
 					w.failed[rest.ID] = true
 				}
 			}
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // stopsSweep tells whether the other tasks would meet the same error.

@@ -87,9 +87,9 @@ func trouble(t *testing.T, op string, fault emulator.Fault) {
 		harmless := fault == emulator.FaultUnknownField || fault == emulator.FaultDoubleRow && op == "ListBatchTasks"
 		require.True(t, harmless || said > 0 || strings.Contains(logText(w), "unknown"), "the log says nothing of it")
 	}
-	w.holdsPromises(3)
+	w.holdsPromises()
 	w.run(3 * 24 * time.Hour)
-	w.holdsPromises(3)
+	w.holdsPromises()
 	tries := w.tries()
 	w.with(func(_ *scheduler.Scheduler, ledger *store.Store) {
 		var devices []string
@@ -125,7 +125,7 @@ func TestARestartAtAnyMomentCarriesOn(t *testing.T) {
 			w.run(time.Duration(3+i%41) * time.Second)
 			time.Sleep(time.Duration(i%7) * 10 * time.Minute)
 		}
-		w.holdsPromises(3)
+		w.holdsPromises()
 		for _, r := range w.e.Retries() {
 			s, _ := w.e.Subtask(id, r.Target)
 			require.Equal(t, iotda.SubtaskSuccess, s.Status, r.Target)

@@ -155,10 +155,10 @@ func (w *world) tries() map[string]int {
 }
 
 // holdsPromises checks what has to hold whatever happened: by the platform's own record.
-func (w *world) holdsPromises(limit int) {
+func (w *world) holdsPromises() {
 	w.t.Helper()
 	for target, n := range w.tries() {
-		require.LessOrEqual(w.t, n, limit, target)
+		require.LessOrEqual(w.t, n, 3, target)
 	}
 	for _, r := range w.e.Retries() {
 		if r.Accepted && !r.Console {

@@ -1,0 +1,356 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"retryd/internal/policy"
+	"retryd/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const project, task = "p", "5f2bc5a1b2c3d4e5f6a7b8c9"
+
+func open(t testing.TB, path string) *store.Store {
+	s, err := store.Open(t.Context(), store.Options{Path: path, Create: true})
+	require.NoError(t, err)
+	return s
+}
+
+func ledger(t testing.TB) *store.Store {
+	s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+var terms = policy.Terms{Settle: 5 * time.Minute, StaleAfter: 7 * 24 * time.Hour, WaitRetryFails: true}
+
+func claim(taskID string, limit int, candidates ...store.Candidate) store.Claim {
+	return store.Claim{
+		ProjectID: project, TaskID: taskID, TaskType: "firmwareUpgrade", Policy: "upgrades", Connection: "prod",
+		Max: limit, Terms: terms, SendBy: time.Now().Add(40 * time.Second), Candidates: candidates,
+	}
+}
+
+func record(t testing.TB, s *store.Store, taskID, device string) store.Record {
+	known, err := s.Records(t.Context(), project, taskID, []string{device})
+	require.NoError(t, err)
+	return known[device]
+}
+
+// attempt claims one device and answers it.
+func attempt(t testing.TB, s *store.Store, device string, lastN int, state policy.State) {
+	claimed, dropped, err := s.Claim(t.Context(), claim(task, 100, store.Candidate{DeviceID: device, LastN: lastN}))
+	require.NoError(t, err)
+	require.Empty(t, dropped)
+	changed, err := s.Answered(t.Context(), project, task, []store.Answer{{Claimed: claimed[0], State: state, AnsweredAt: s.Now(), Code: "IOTDA.1", Text: "why"}})
+	require.NoError(t, err)
+	require.Len(t, changed, 1)
+}
+
+func settle(t testing.TB, s *store.Store, device string, state policy.State) []store.Settled {
+	open, err := s.OpenAttempts(t.Context(), project, task)
+	require.NoError(t, err)
+	for _, a := range open {
+		if a.DeviceID == device {
+			o := policy.Settlement{Attempt: a, At: s.Now()}
+			o.State = state
+			settled, err := s.Settle(t.Context(), []policy.Settlement{o})
+			require.NoError(t, err)
+			return settled
+		}
+	}
+	t.Fatalf("%s has no open attempt", device)
+	return nil
+}
+
+func TestAClaimDropsWhatFailsACheckAndTakesTheRest(t *testing.T) {
+	s := ledger(t)
+	attempt(t, s, "used-up", 0, policy.Rejected)
+	attempt(t, s, "open", 0, policy.Accepted)
+	attempt(t, s, "moved-on", 0, policy.Rejected)
+	_, _, err := s.Claim(t.Context(), claim("aa", 1, store.Candidate{DeviceID: "open-elsewhere"}))
+	require.NoError(t, err)
+	claimed, dropped, err := s.Claim(t.Context(), claim(task, 1,
+		store.Candidate{DeviceID: "used-up", LastN: 1}, store.Candidate{DeviceID: "open", LastN: 1}, store.Candidate{DeviceID: "moved-on", LastN: 0},
+		store.Candidate{DeviceID: "open-elsewhere"}, store.Candidate{DeviceID: "new"}, store.Candidate{DeviceID: "new"}))
+	require.NoError(t, err)
+	require.Equal(t, []store.Claimed{{DeviceID: "new", N: 1}}, claimed)
+	require.Equal(t, []store.Dropped{
+		{DeviceID: "used-up", Why: "1 of 1 attempts are used"},
+		{DeviceID: "open", Why: "the device has an open attempt in task " + task},
+		{DeviceID: "moved-on", Why: "it was decided after attempt 0, and attempt 1 is on record"},
+		{DeviceID: "open-elsewhere", Why: "the device has an open attempt in task aa"},
+		{DeviceID: "new", Why: "the device has an open attempt in task " + task},
+	}, dropped)
+	other := claim(task, 1, store.Candidate{DeviceID: "open"})
+	other.ProjectID = "another project"
+	claimed, _, err = s.Claim(t.Context(), other)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1, "projects are apart")
+}
+
+func TestAReleasedAttemptIsAsIfItHadNotBeenButForItsNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
+		defer s.Close()
+		attempt(t, s, "d", 0, policy.Released)
+		r := record(t, s, task, "d")
+		require.Equal(t, 1, r.N)
+		require.Zero(t, r.Counted)
+		require.True(t, r.FirstAt.IsZero())
+		time.Sleep(time.Hour)
+		attempt(t, s, "d", 1, policy.Rejected)
+		rejected := record(t, s, task, "d")
+		require.Equal(t, s.Now(), rejected.FirstAt)
+		time.Sleep(time.Hour)
+		attempt(t, s, "d", 2, policy.Released)
+		r = record(t, s, task, "d")
+		rejected.N = 3
+		require.Equal(t, rejected, r, "the rejection before it is still what is known")
+		require.Equal(t, policy.Rejected, r.State)
+		require.Equal(t, "IOTDA.1", r.RejectCode)
+	})
+}
+
+func TestAnAnswerCountsOnceAndOnlyForAClaim(t *testing.T) {
+	s := ledger(t)
+	attempt(t, s, "d", 0, policy.Accepted)
+	late := store.Answer{Claimed: store.Claimed{DeviceID: "d", N: 1}, State: policy.Released, AnsweredAt: s.Now()}
+	changed, err := s.Answered(t.Context(), project, task, []store.Answer{late})
+	require.NoError(t, err)
+	require.Empty(t, changed)
+	require.Equal(t, 1, record(t, s, task, "d").Counted)
+	late.State = policy.Recovered
+	_, err = s.Answered(t.Context(), project, task, []store.Answer{late})
+	require.ErrorContains(t, err, "cannot become recovered")
+}
+
+func TestAnOutcomeIsFinalAndClosesOnce(t *testing.T) {
+	s := ledger(t)
+	attempt(t, s, "d", 0, policy.Unknown)
+	before, err := s.OpenAttempts(t.Context(), project, task)
+	require.NoError(t, err)
+	settled := settle(t, s, "d", policy.Recovered)
+	require.Len(t, settled, 1)
+	require.True(t, settled[0].Closed)
+	require.Equal(t, 1, settled[0].Counted)
+	require.False(t, settled[0].FirstAt.IsZero())
+	again := policy.Settlement{Attempt: before[0], At: s.Now()}
+	again.State = policy.Failed
+	second, err := s.Settle(t.Context(), []policy.Settlement{again})
+	require.NoError(t, err)
+	require.Empty(t, second)
+	require.Equal(t, policy.Recovered, record(t, s, task, "d").State)
+}
+
+func TestWhatWasSeenOfAnOpenAttemptIsKept(t *testing.T) {
+	s := ledger(t)
+	attempt(t, s, "d", 0, policy.Accepted)
+	open, err := s.OpenAttempts(t.Context(), project, task)
+	require.NoError(t, err)
+	require.Equal(t, terms, open[0].Terms)
+	o := policy.Settlement{Attempt: open[0]}
+	o.MotionSeen, o.FailSeenAt = true, s.Now()
+	settled, err := s.Settle(t.Context(), []policy.Settlement{o})
+	require.NoError(t, err)
+	require.Empty(t, settled)
+	open, err = s.OpenAttempts(t.Context(), project, task)
+	require.NoError(t, err)
+	require.Equal(t, o.Attempt, open[0])
+}
+
+func TestATargetIsClosedOnceForEachNumberOfAttempts(t *testing.T) {
+	s := ledger(t)
+	closing := store.Closings{ProjectID: project, TaskID: task, Targets: []store.Closing{{DeviceID: "d", Outcome: "permanent"}}}
+	for _, want := range []int{1, 0} {
+		closed, err := s.CloseTargets(t.Context(), closing)
+		require.NoError(t, err)
+		require.Len(t, closed, want)
+	}
+	require.True(t, record(t, s, task, "d").Closed)
+	attempt(t, s, "d", 0, policy.Rejected)
+	require.False(t, record(t, s, task, "d").Closed)
+	closed, err := s.CloseTargets(t.Context(), closing)
+	require.NoError(t, err)
+	require.Len(t, closed, 1)
+}
+
+func TestClaimsOfADeadProcessAreUnknownAndCount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "retryd.db")
+	s := open(t, path)
+	c := claim(task, 5, store.Candidate{DeviceID: "d"})
+	_, _, err := s.Claim(t.Context(), c)
+	require.NoError(t, err)
+	n, err := s.Abandon(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n, "its request may still be under way")
+	require.NoError(t, s.Close())
+	s = open(t, path)
+	defer s.Close()
+	attempts, err := s.OpenAttempts(t.Context(), project, task)
+	require.NoError(t, err)
+	require.Len(t, attempts, 1)
+	require.Equal(t, policy.Unknown, attempts[0].State)
+	require.Equal(t, c.SendBy.UTC().Truncate(time.Microsecond), attempts[0].AnsweredAt)
+	require.Equal(t, 1, record(t, s, task, "d").Counted)
+}
+
+func TestTheIndexRefusesASecondOpenAttemptOfADevice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "retryd.db")
+	s := open(t, path)
+	defer s.Close()
+	attempt(t, s, "d", 0, policy.Accepted)
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Exec(`INSERT INTO attempts (project_id, task_id, device_id, n, state, task_type, policy, connection, claimed_at, send_by, settle, stale_after, wait_retry_fails)
+		VALUES (?, 'bb', 'd', 1, 'claimed', '', '', '', 1, 1, 1, 1, 0)`, project)
+	require.ErrorContains(t, err, "UNIQUE")
+}
+
+func TestOneProcessWritesALedgerAndOthersMayRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a folder with ? # and %20", "retryd.db")
+	require.NoError(t, os.Mkdir(filepath.Dir(path), 0o700))
+	_, err := store.Open(t.Context(), store.Options{Path: path})
+	require.ErrorIs(t, err, store.ErrNoLedger)
+	_, err = os.Stat(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	s := open(t, path)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	_, err = store.Open(t.Context(), store.Options{Path: path})
+	require.ErrorIs(t, err, store.ErrLocked)
+	reader, err := store.Open(t.Context(), store.Options{Path: path, ReadOnly: true})
+	require.NoError(t, err)
+	attempt(t, s, "d", 0, policy.Accepted)
+	require.Equal(t, 1, record(t, reader, task, "d").N)
+	require.NoError(t, reader.Close())
+	require.NoError(t, s.Close())
+	s = open(t, path)
+	require.False(t, s.Created())
+	require.NoError(t, s.Close())
+	_, err = store.Open(t.Context(), store.Options{Path: filepath.Join(path, "no", "x.db"), Create: true})
+	require.ErrorContains(t, err, "its folder does not exist")
+}
+
+func TestALedgerOfANewerProgramIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "retryd.db")
+	require.NoError(t, open(t, path).Close())
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	_, err = db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	_, err = store.Open(t.Context(), store.Options{Path: path})
+	require.ErrorIs(t, err, store.ErrNewer)
+}
+
+func TestRetentionDeletesHistoryAndNoCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
+		defer s.Close()
+		for n := range 3 {
+			attempt(t, s, "d", n, policy.Rejected)
+		}
+		attempt(t, s, "open", 0, policy.Accepted)
+		tick := store.Tick{Policy: "p", Connection: "c", Tick: s.Now(), Started: s.Now(), Finished: s.Now(), Result: "complete", Counts: map[string]int{"due": 3}}
+		require.NoError(t, s.StartTick(t.Context(), tick))
+		require.NoError(t, s.FinishTick(t.Context(), tick))
+		before := record(t, s, task, "d")
+		time.Sleep(100 * 24 * time.Hour)
+		n, err := s.Forget(t.Context(), 90*24*time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, 3, n)
+		require.Equal(t, before, record(t, s, task, "d"))
+		_, dropped, err := s.Claim(t.Context(), claim(task, 3, store.Candidate{DeviceID: "d", LastN: 3}))
+		require.NoError(t, err)
+		require.Len(t, dropped, 1)
+		require.Equal(t, task, record(t, s, task, "open").OpenTask)
+		last, ok, err := s.LastComplete(t.Context(), "p", "c")
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, tick, last)
+	})
+}
+
+func TestAPolicyIsDueSinceItsLastFinishedTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
+		defer s.Close()
+		seen := s.Now()
+		time.Sleep(0)
+		baseline, err := s.Baseline(t.Context(), "p", "c")
+		require.NoError(t, err)
+		require.Equal(t, seen, baseline)
+		time.Sleep(time.Hour)
+		tick := store.Tick{Policy: "p", Connection: "c", Tick: s.Now(), Started: s.Now()}
+		require.NoError(t, s.StartTick(t.Context(), tick))
+		baseline, err = s.Baseline(t.Context(), "p", "c")
+		require.NoError(t, err)
+		require.Equal(t, seen, baseline, "a sweep that did not end is due again")
+		tick.Finished, tick.Result = s.Now(), "partial"
+		require.NoError(t, s.FinishTick(t.Context(), tick))
+		baseline, err = s.Baseline(t.Context(), "p", "c")
+		require.NoError(t, err)
+		require.Equal(t, tick.Tick, baseline)
+	})
+}
+
+func TestClaimsAtTheSameMomentTakeEachTargetOnce(t *testing.T) {
+	s := ledger(t)
+	candidates := make([]store.Candidate, 100)
+	for i := range candidates {
+		candidates[i].DeviceID = fmt.Sprint("d", i)
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	times := map[string]int{}
+	for range 8 {
+		wg.Go(func() {
+			claimed, _, err := s.Claim(t.Context(), claim(task, 5, candidates...))
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, c := range claimed {
+				times[c.DeviceID]++
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, times, 100)
+	for device, n := range times {
+		require.Equal(t, 1, n, device)
+	}
+}
+
+func BenchmarkClaimAndAnswer100(b *testing.B) {
+	s := ledger(b)
+	candidates := make([]store.Candidate, 100)
+	for i := range candidates {
+		candidates[i].DeviceID = fmt.Sprintf("device-%08d", i)
+	}
+	for i := 0; b.Loop(); i++ {
+		claimed, _, err := s.Claim(b.Context(), claim(fmt.Sprintf("%x", i), 5, candidates...))
+		require.NoError(b, err)
+		answers := make([]store.Answer, len(claimed))
+		for j, c := range claimed {
+			answers[j] = store.Answer{Claimed: c, State: policy.Rejected, AnsweredAt: s.Now()}
+		}
+		_, err = s.Answered(b.Context(), project, fmt.Sprintf("%x", i), answers)
+		require.NoError(b, err)
+	}
+}
