@@ -101,8 +101,11 @@ func (d *decoder) required(a at, key, value, hint string) bool {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
+// wrongKind tells whether a list is there as something else, which has been said.
+func wrongKind(a at, key string) bool { return a.has(key) && a.values[key].Kind != yaml.SequenceNode }
+
 // name checks a name and that it is the only one.
-func (d *decoder) name(a at, what, name string, taken map[string]*yaml.Node) {
+func (d *decoder) name(a at, what, several, name string, taken map[string]*yaml.Node) {
 	if !d.required(a, "name", name, "each "+what+" needs one") {
 		return
 	}
@@ -111,7 +114,7 @@ func (d *decoder) name(a at, what, name string, taken map[string]*yaml.Node) {
 		return
 	}
 	if first := taken[name]; first != nil {
-		d.problem(a.of("name"), "two %ss are called %q; the first is in line %d", what, name, first.Line)
+		d.problem(a.of("name"), "two %s are called %q; the first is in line %d", several, name, first.Line)
 		return
 	}
 	taken[name] = a.of("name")

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"retryd/internal/policy"
 )
 
@@ -147,7 +149,7 @@ func Load(file string, env Env) (*Config, error) {
 
 // Parse checks the bytes of a file. Relative paths in it are relative to the file's folder.
 func Parse(file string, data []byte, env Env) (*Config, error) {
-	d := &decoder{file: file, env: env}
+	d := &decoder{file: file, env: env, told: map[*yaml.Node]bool{}}
 	var raw rawFile
 	d.document(data, &raw)
 	if len(d.problems) > 0 && raw.node == nil { // no structure to look into further

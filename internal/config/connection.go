@@ -10,7 +10,7 @@ import (
 )
 
 func (d *decoder) connections(r *rawFile) []Connection {
-	if len(r.Connections) == 0 {
+	if len(r.Connections) == 0 && !wrongKind(r.at, "connections") {
 		d.problem(r.of("connections"), "connections is missing or empty: at least one is needed")
 	}
 	names, identities := map[string]*yaml.Node{}, map[string]Connection{}
@@ -20,7 +20,7 @@ func (d *decoder) connections(r *rawFile) []Connection {
 		if raw.node == nil {
 			continue // it is no mapping, which has been said
 		}
-		d.name(raw.at, "connection", raw.Name, names)
+		d.name(raw.at, "connection", "connections", raw.Name, names)
 		c := d.connection(raw)
 		connections = append(connections, c)
 		if c.Endpoint == "" || c.ProjectID == "" {

@@ -23,9 +23,16 @@ type decoder struct {
 	env      Env
 	problems Problems
 	warnings []string
+	told     map[*yaml.Node]bool // has a problem: what follows from it is not another
 }
 
 func (d *decoder) problem(n *yaml.Node, format string, args ...any) {
+	if n != nil && n.Kind != yaml.MappingNode { // a mapping can lack several keys
+		if d.told[n] {
+			return
+		}
+		d.told[n] = true
+	}
 	p := Problem{File: d.file, Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
 	if n != nil && n.Line > 0 {
 		p.Line, p.Column = n.Line, n.Column

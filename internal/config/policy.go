@@ -11,7 +11,7 @@ import (
 )
 
 func (d *decoder) policies(r *rawFile, c *Config) []*policy.Policy {
-	if len(r.Policies) == 0 {
+	if len(r.Policies) == 0 && !wrongKind(r.at, "policies") {
 		d.problem(r.of("policies"), "policies is missing or empty: at least one is needed")
 	}
 	names := map[string]*yaml.Node{}
@@ -21,7 +21,7 @@ func (d *decoder) policies(r *rawFile, c *Config) []*policy.Policy {
 		if raw.node == nil {
 			continue
 		}
-		d.name(raw.at, "policy", raw.Name, names)
+		d.name(raw.at, "policy", "policies", raw.Name, names)
 		p := d.policy(raw, c)
 		for _, earlier := range policies {
 			if hides(earlier, p) {
