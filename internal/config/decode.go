@@ -155,6 +155,10 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, key string) {
 		d.problem(n, "%s must be a list, not %s", key, kind(n))
 		return
 	}
+	if len(n.Content) == 0 {
+		v.SetZero()
+		return
+	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
 		if e, ok := list.Index(i).Addr().Interface().(defaulted); ok {
