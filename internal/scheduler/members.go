@@ -47,18 +47,18 @@ func (n newerTasks) by(device string) string {
 	return ""
 }
 
-// newer gives the tasks newer than t that are not stopped, with their members.
-func (w *sweep) newer(ctx context.Context, l *listing, t iotda.Task) newerTasks {
+// newer gives the tasks that may have taken over this one's targets, with their members.
+func (t *taskSweep) newer(ctx context.Context) newerTasks {
 	n := newerTasks{members: map[string]members{}}
-	for _, other := range l.tasks {
-		if other.Type != t.Type || other.Status == iotda.TaskStopped || !other.NewerThan(t) {
+	for _, other := range t.listing.tasks {
+		if !t.takenOverBy(other) {
 			continue
 		}
-		m, err := w.membersOf(ctx, l, other)
+		m, err := t.membersOf(ctx, t.listing, other)
 		if err != nil {
 			n.unknown = true
-			w.log.Warn("a newer task's members could not be read: targets of older tasks wait",
-				zap.String("task", t.ID), zap.String("newer_task", other.ID), zap.Error(err))
+			t.log.Warn("a newer task's members could not be read: targets of older tasks wait",
+				zap.String("task", t.task.ID), zap.String("newer_task", other.ID), zap.Error(err))
 			continue
 		}
 		n.tasks, n.members[other.ID] = append(n.tasks, other.ID), m

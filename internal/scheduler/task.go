@@ -148,12 +148,20 @@ func (t *taskSweep) decide(ctx context.Context, wave iotdaclient.Wave) ([]target
 			return nil, err
 		}
 	}
-	newer := t.newer(ctx, t.listing, t.task)
+	newer := t.newer(ctx)
 	for i := range targets {
-		targets[i].NewerBy, targets[i].NewerUnknown = newer.by(targets[i].Target.DeviceID), newer.unknown
+		if by := newer.by(targets[i].Target.DeviceID); by != "" {
+			targets[i].NewerBy = by
+		}
+		targets[i].NewerUnknown = newer.unknown
 	}
 	t.verdicts(targets)
 	return targets, nil
+}
+
+// takenOverBy tells whether the other task may take over devices of this one.
+func (t *taskSweep) takenOverBy(other iotda.Task) bool {
+	return other.Type == t.task.Type && other.Status != iotda.TaskStopped && other.NewerThan(t.task)
 }
 
 func (t *taskSweep) verdicts(targets []target) (due int) {
@@ -183,7 +191,11 @@ func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask) ([]targ
 		if t.dry != nil {
 			r = t.dry.over(id, r)
 		}
-		targets = append(targets, target{Facts: policy.Facts{Target: id, Subtask: s, Record: r.Record}, closed: r.Closed})
+		f := policy.Facts{Target: id, Subtask: s, Record: r.Record}
+		if other, ok := t.listing.task(r.OpenTask); ok && t.takenOverBy(other) {
+			f.NewerBy = other.ID // no need to read its members
+		}
+		targets = append(targets, target{Facts: f, closed: r.Closed})
 	}
 	return targets, nil
 }
