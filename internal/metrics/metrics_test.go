@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func TestEverySeriesIsNamedWellAndThereFromTheStart(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 	recorder := httptest.NewRecorder()
-	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
+	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{
 		`retryd_attempts_total{connection="prod",policy="upgrades",result="accepted",task_type="firmwareUpgrade"} 0`,
 		`retryd_attempts_settled_total{connection="prod",outcome="recovered",policy="upgrades",task_type="firmwareUpgrade"} 0`,

@@ -167,6 +167,15 @@ func (w *world) holdsPromises() {
 			require.Equal(w.t, iotda.SubtaskFail, r.From)
 		}
 	}
+	read := map[string]time.Time{}
+	for _, c := range w.e.Calls() {
+		switch c.Op {
+		case "ShowBatchTask":
+			read[c.TaskID] = c.At
+		case "RetryBatchTask":
+			require.LessOrEqual(w.t, c.At.Sub(read[c.TaskID]), 31*time.Second, "a retry followed a read that was too old")
+		}
+	}
 }
 
 // collect gathers the targets of one kind of event.
