@@ -53,8 +53,8 @@ type Attempt struct {
 	Policy     string // names at the time of the claim: labels, not identity
 	Connection string
 	ClaimedAt  time.Time
-	// AnsweredAt is when the answer came; for an unknown attempt the send deadline,
-	// after which the request can no longer have been under way.
+	// AnsweredAt is when the answer came, or when the wait for it ended; for a claim that
+	// a dead process left behind, when its request can no longer have been under way.
 	AnsweredAt time.Time
 	FailSeenAt time.Time // start of the first read that showed it failed, not yet confirmed
 	MotionSeen bool      // read as in motion after the answer

@@ -109,7 +109,7 @@ func (t *taskSweep) call(ctx context.Context, claimed []store.Claimed, readAt ti
 		switch {
 		case e == nil:
 			t.noteAnswer(answer)
-			return t.write(inFlight, answered(claimed, answer, now, readAt.Add(freshness+t.client.Timeout())))
+			return t.write(inFlight, answered(claimed, answer, now))
 		case !e.NoEffect():
 			unknown := answers(claimed, policy.Unknown, now, e)
 			return errors.Join(fmt.Errorf("%w: %w", errUnknown, e), t.write(inFlight, unknown))
@@ -143,7 +143,7 @@ func released(claimed []store.Claimed, now time.Time, why string) []store.Answer
 	return out
 }
 
-func answered(claimed []store.Claimed, answer iotdaclient.RetryAnswer, now, sendBy time.Time) []store.Answer {
+func answered(claimed []store.Claimed, answer iotdaclient.RetryAnswer, now time.Time) []store.Answer {
 	states := map[iotdaclient.Result]policy.State{
 		iotdaclient.Accepted: policy.Accepted, iotdaclient.Rejected: policy.Rejected, iotdaclient.Unknown: policy.Unknown,
 	}
@@ -151,9 +151,6 @@ func answered(claimed []store.Claimed, answer iotdaclient.RetryAnswer, now, send
 	for i, c := range claimed {
 		a := answer.Targets[c.DeviceID]
 		out[i] = store.Answer{Claimed: c, State: states[a.Result], AnsweredAt: now, Code: a.Code, Text: a.Text}
-		if a.Result == iotdaclient.Unknown {
-			out[i].AnsweredAt = sendBy
-		}
 	}
 	return out
 }

@@ -13,7 +13,7 @@ import (
 type Answer struct {
 	Claimed
 	State      policy.State // Accepted, Rejected, Unknown or Released
-	AnsweredAt time.Time    // for Unknown the moment after which the request can no longer be under way
+	AnsweredAt time.Time    // when it came, or when the wait for it ended
 	Code, Text string
 	RequestID  string
 }
