@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
 
 	"retryd/internal/config"
@@ -97,27 +98,37 @@ type teller struct {
 	sent     map[string]int // of the sweep under way, by task
 	outcomes map[policy.State]int
 	told     map[string]bool
+	bar      *progressbar.ProgressBar // nil = no terminal
 	closed   map[policy.Reason]string
 }
 
 func newTeller(w io.Writer, e *emulator.Emulator, scene emulator.Scene) *teller {
-	return &teller{w: w, e: e, scene: scene, start: time.Now(), sent: map[string]int{}, outcomes: map[policy.State]int{},
+	t := &teller{w: w, e: e, scene: scene, start: time.Now(), sent: map[string]int{}, outcomes: map[policy.State]int{},
 		told: map[string]bool{}, closed: map[policy.Reason]string{}}
+	if isTerminal(w) {
+		_, _, _, total := t.fleet()
+		t.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionUseANSICodes(true))
+	}
+	return t
 }
 
 func (t *teller) begin(metrics string) {
-	printf(t.w, "An emulated IoTDA has a firmware and a software campaign of 60 devices each, of which %d failed.\n", t.failed())
+	failing, _, _, total := t.fleet()
+	printf(t.w, "An emulated IoTDA has a firmware and a software campaign of %d devices, of which %d failed.\n", total, failing)
 	printf(t.w, "retryd sweeps it every 2 s, at most 3 attempts for each device, 2 s and then 4 s after a failure.\n")
 	printf(t.w, "Metrics: http://%s/metrics    Stop with Ctrl-C.\n\n", metrics)
 }
 
-func (t *teller) failed() int {
-	n := 0
+// fleet is how the two campaigns stand, by the platform's own account.
+func (t *teller) fleet() (failing, upgrading, upgraded, total int) {
 	for _, id := range []string{t.scene.Firmware, t.scene.Software} {
 		task, _ := t.e.Task(id)
-		n += task.Progress.Fail
+		p := task.Progress
+		failing, upgrading, upgraded, total = failing+p.Fail, upgrading+p.Waitting+p.Processing, upgraded+p.Success, total+p.Total
 	}
-	return n
+	return failing, upgrading, upgraded, total
 }
 
 func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listener) error {
@@ -135,7 +146,7 @@ func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listen
 	return g.Wait()
 }
 
-// pulse tells once a second what has changed.
+// pulse tells once a second what has changed: in a bar on a terminal, else in a line.
 func (t *teller) pulse(ctx context.Context) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -146,34 +157,28 @@ func (t *teller) pulse(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		line := fmt.Sprintf("%d failing, %d upgrading, %d of %d upgraded", t.failed(), t.moving(), t.upgraded(), 120)
-		if line != last {
+		failing, upgrading, upgraded, total := t.fleet()
+		t.mu.Lock()
+		if t.bar != nil {
+			t.bar.Describe(fmt.Sprintf("%d failing, %d upgrading", failing, upgrading))
+			_ = t.bar.Set(upgraded) // a picture only
+		} else if line := fmt.Sprintf("%d failing, %d upgrading, %d of %d upgraded", failing, upgrading, upgraded, total); line != last {
 			t.say("%s", line)
 			last = line
 		}
+		t.mu.Unlock()
 	}
 }
 
-func (t *teller) moving() int {
-	n := 0
-	for _, id := range []string{t.scene.Firmware, t.scene.Software} {
-		task, _ := t.e.Task(id)
-		n += task.Progress.Waitting + task.Progress.Processing
-	}
-	return n
-}
-
-func (t *teller) upgraded() int {
-	n := 0
-	for _, id := range []string{t.scene.Firmware, t.scene.Software} {
-		task, _ := t.e.Task(id)
-		n += task.Progress.Success
-	}
-	return n
-}
-
+// say prints a line of the story, above the bar where there is one. t.mu is held.
 func (t *teller) say(format string, args ...any) {
+	if t.bar != nil {
+		_ = t.bar.Clear()
+	}
 	printf(t.w, "%5.1fs  %s\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
+	if t.bar != nil {
+		_ = t.bar.RenderBlank()
+	}
 }
 
 func (t *teller) watch(e scheduler.Event) {
@@ -208,6 +213,9 @@ func (t *teller) watch(e scheduler.Event) {
 
 // end sums up, and holds what the ledger says against the emulator's own record.
 func (t *teller) end(ctx context.Context, s *store.Store) error {
+	if t.bar != nil {
+		_ = t.bar.Clear()
+	}
 	totals, err := s.Totals(ctx)
 	if err != nil {
 		return err

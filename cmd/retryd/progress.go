@@ -26,7 +26,7 @@ func newProgress(w io.Writer) *progress {
 	p := &progress{w: w}
 	if isTerminal(w) {
 		p.bar = progressbar.NewOptions(1, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(),
-			progressbar.OptionSetDescription("listing tasks"), progressbar.OptionClearOnFinish(), progressbar.OptionUseANSICodes(true))
+			progressbar.OptionSetDescription("listing tasks"), progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish(), progressbar.OptionUseANSICodes(true))
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package iotdaclient_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -273,4 +274,23 @@ func BenchmarkWave(b *testing.B) {
 			b.Fatal(err, len(w.Subtasks))
 		}
 	}
+}
+
+func TestAPrivateAuthorityIsTrustedThroughItsFile(t *testing.T) {
+	e := platform(emulator.Options{})
+	server := httptest.NewTLSServer(e)
+	defer server.Close()
+	folder := t.TempDir()
+	ca, bad := filepath.Join(folder, "ca.pem"), filepath.Join(folder, "bad.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	require.NoError(t, os.WriteFile(bad, []byte("none"), 0o600))
+	list := func(file string) error {
+		c := client(t, e, func(o *iotdaclient.Options) { o.Endpoint, o.CAFile = server.URL, file })
+		_, err := c.EachTask(t.Context(), iotda.FirmwareUpgrade, func(iotda.Task) error { return nil })
+		return err
+	}
+	require.NoError(t, list(ca))
+	require.ErrorContains(t, list(""), "certificate")
+	_, err := iotdaclient.New(iotdaclient.Options{Name: "prod", Endpoint: server.URL, CAFile: bad})
+	require.ErrorContains(t, err, "holds no certificate")
 }
