@@ -27,8 +27,9 @@ type connection struct {
 	dry      *overlay // nil = for real
 
 	turn      *semaphore.Weighted // the sweeps take turns wave by wave, first come first served
-	refreshes *semaphore.Weighted // one at a time lists or observes
+	listings  *semaphore.Weighted // one at a time lists
 	listed    *listing
+	observing *semaphore.Weighted // one at a time observes, while others list
 	observed  time.Time
 
 	mu     sync.Mutex
@@ -39,7 +40,7 @@ func newConnection(s *Scheduler, client *iotdaclient.Client) *connection {
 	c := &connection{
 		Scheduler: s, name: client.Name(), client: client,
 		log:  s.o.Log.With(zap.String("connection", client.Name())),
-		turn: semaphore.NewWeighted(1), refreshes: semaphore.NewWeighted(1),
+		turn: semaphore.NewWeighted(1), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
 		posted: map[string]int{},
 	}
 	for _, p := range s.o.Policies {
@@ -68,14 +69,10 @@ func (l *listing) task(id string) (iotda.Task, bool) {
 // list gives the tasks as of a read begun at since or later, one that another sweep has
 // made if there is one.
 func (c *connection) list(ctx context.Context, since time.Time) (*listing, error) {
-	if err := c.refreshes.Acquire(ctx, 1); err != nil {
+	if err := c.listings.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer c.refreshes.Release(1)
-	return c.relist(ctx, since)
-}
-
-func (c *connection) relist(ctx context.Context, since time.Time) (*listing, error) {
+	defer c.listings.Release(1)
 	if c.listed != nil && !c.listed.begun.Before(since) {
 		return c.listed, nil
 	}
@@ -105,6 +102,9 @@ func (c *connection) readTasks(ctx context.Context) (*listing, error) {
 	seen := map[string]bool{}
 	for _, taskType := range c.types() {
 		begun, err := c.client.EachTask(ctx, taskType, func(t iotda.Task) error {
+			if t.Type == "" { // it was asked for
+				t.Type = taskType
+			}
 			if seen[t.ID] || !iotda.ValidTaskID(t.ID) || t.Type != taskType {
 				return nil
 			}
@@ -143,11 +143,11 @@ func (c *connection) types() (types []iotda.TaskType) {
 // refresh lists the tasks and observes the open attempts, unless that has been done
 // since already.
 func (c *connection) refresh(ctx context.Context, since time.Time) (*listing, error) {
-	if err := c.refreshes.Acquire(ctx, 1); err != nil {
+	if err := c.observing.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer c.refreshes.Release(1)
-	l, err := c.relist(ctx, since)
+	defer c.observing.Release(1)
+	l, err := c.list(ctx, since)
 	if err != nil {
 		return nil, err
 	}

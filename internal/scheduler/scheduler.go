@@ -121,6 +121,7 @@ func (s *Scheduler) tick(ctx context.Context, c *connection, p *policy.Policy, t
 			return
 		}
 		if again := s.o.Store.Now().Add(pause); again.After(p.Schedule.Next(tick)) {
+			sleep(ctx, time.Second) // a tick that could not even be written is due at once
 			return
 		}
 		sleep(ctx, pause)

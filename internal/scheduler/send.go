@@ -39,14 +39,15 @@ func (t *taskSweep) send(ctx context.Context, targets []target, readAt time.Time
 	slices.SortStableFunc(due, func(a, b target) int { return min(a.Record.Counted, 1) - min(b.Record.Counted, 1) })
 	g, batches := errgroup.WithContext(ctx)
 	for batch := range slices.Chunk(due, iotda.MaxTargetsPerRetry) {
-		g.Go(func() error { return t.sendBatch(batches, batch, readAt) })
+		g.Go(func() error { return t.sendBatch(ctx, batches, batch, readAt) })
 	}
 	return g.Wait()
 }
 
 // sendBatch waits for a slot and the rate, checks the gates, claims, checks them again,
-// and sends.
-func (t *taskSweep) sendBatch(ctx context.Context, batch []target, readAt time.Time) error {
+// and sends. It begins nothing once ctx has ended, as it does when another batch fails;
+// what is in flight then has until the end of the program, and the grace.
+func (t *taskSweep) sendBatch(program, ctx context.Context, batch []target, readAt time.Time) error {
 	free, err := t.client.Acquire(ctx)
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func (t *taskSweep) sendBatch(ctx context.Context, batch []target, readAt time.T
 	if len(claimed) == 0 {
 		return nil
 	}
-	return t.call(ctx, claimed, readAt)
+	return t.call(program, ctx, claimed, readAt)
 }
 
 // gates are what has to hold at the moment of sending.
@@ -91,12 +92,12 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 
 // call sends claimed attempts, again only where it was throttled and all gates are still
 // open, and writes down what came of it.
-func (t *taskSweep) call(ctx context.Context, claimed []store.Claimed, readAt time.Time) error {
+func (t *taskSweep) call(program, ctx context.Context, claimed []store.Claimed, readAt time.Time) error {
 	devices := make([]string, len(claimed))
 	for i, c := range claimed {
 		devices[i] = c.DeviceID
 	}
-	inFlight, cancel := stopping(ctx)
+	inFlight, cancel := stopping(program)
 	defer cancel()
 	pauses := t.client.Backoff().Start()
 	for {

@@ -280,3 +280,22 @@ func TestAStopLeavesCallsInFlightTimeAndThenCountsThemUnknown(t *testing.T) {
 		}
 	})
 }
+
+func TestALongSweepSendsAllWhetherOrNotNewerTasksMatter(t *testing.T) {
+	for _, superseded := range []policy.Superseded{policy.SupersededSkip, policy.SupersededRetry} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			created := time.Now().Add(-time.Hour)
+			for i := range 8 {
+				w.add(emulator.Task{Type: iotda.SoftwareUpgrade, Created: created, Devices: failing(string(rune('a'+i)), 300, 1)})
+			}
+			w.policies[0].Tasks.Superseded = superseded
+			w.perSec, w.burst = 1, 1 // minutes, so that the first list of tasks is old by the end
+			r := w.sweep()
+			require.Equal(t, scheduler.SweepComplete, r.Result, r.Problems)
+			require.Equal(t, map[policy.State]int{policy.Accepted: 2400}, r.Sent)
+			require.Greater(t, r.Duration, time.Minute)
+			w.holdsPromises()
+		})
+	}
+}

@@ -98,8 +98,8 @@ func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker
 		return "", false, err
 	}
 	readAt := wave.Begun
-	if t.listing.begun.Before(readAt) {
-		readAt = t.listing.begun
+	if t.p.Tasks.Superseded == policy.SupersededSkip && t.listing.begun.Before(readAt) {
+		readAt = t.listing.begun // it says which tasks are newer
 	}
 	err = t.send(ctx, targets, readAt)
 	if !errors.Is(err, errStale) { // else it is read and counted again
