@@ -34,6 +34,7 @@ func fill(w *world, each int) (firmware, software string) {
 }
 
 func TestSweepRetriesExactlyTheFailingOnesOnceAndThenCountsThemRecovered(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		firmware, software := fill(w, 1500)
@@ -75,6 +76,7 @@ func TestSweepRetriesExactlyTheFailingOnesOnceAndThenCountsThemRecovered(t *test
 }
 
 func TestPlanAndSweepAgreeWhileAttemptsAreOpenAndSettleInBetween(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		created := time.Now().Add(-time.Hour)
@@ -106,10 +108,11 @@ func TestPlanAndSweepAgreeWhileAttemptsAreOpenAndSettleInBetween(t *testing.T) {
 }
 
 func TestNoTargetIsRetriedMoreThanMaxTimesWhateverIsRenamed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: failing("d", 130, 0)})
-		for i := range 60 {
+		for i := range 15 {
 			w.name = []string{"prod", "production", "main"}[i%3]
 			w.policies = []*policy.Policy{newPolicy([]string{"nightly", "upgrades"}[i%2])}
 			w.policies[0].Connections = []string{w.name}
@@ -127,25 +130,27 @@ func TestNoTargetIsRetriedMoreThanMaxTimesWhateverIsRenamed(t *testing.T) {
 }
 
 func TestOfTwoCampaignsOverTheSameDevicesOnlyTheNewerIsRetried(t *testing.T) {
+	t.Parallel()
 	for _, listed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			created := time.Now().Add(-48 * time.Hour)
-			older := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: created, Devices: failing("d", 700, 1)})
-			w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: created.Add(time.Hour), Devices: failing("d", 700, 2), ListTargets: listed})
-			stopped := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: created.Add(2 * time.Hour), Devices: failing("d", 700, 1)})
+			older := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: created, Devices: failing("d", 300, 1)})
+			w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: created.Add(time.Hour), Devices: failing("d", 300, 2), ListTargets: listed})
+			stopped := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: created.Add(2 * time.Hour), Devices: failing("d", 300, 1)})
 			w.e.StopTask(stopped) // a stopped campaign takes nothing over
-			w.run(12 * time.Hour)
+			w.run(6 * time.Hour)
 			w.holdsPromises()
 			for _, r := range w.e.Retries() {
 				require.NotEqual(t, older, r.TaskID)
 			}
-			require.Len(t, w.tries(), 700)
+			require.Len(t, w.tries(), 300)
 		})
 	}
 }
 
 func TestADeviceHasOneOpenAttemptOverTasksOfBothTypes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		created := time.Now().Add(-48 * time.Hour)
@@ -162,6 +167,7 @@ func TestADeviceHasOneOpenAttemptOverTasksOfBothTypes(t *testing.T) {
 }
 
 func TestAPersonWhoStopsTheTaskBeforeTheCallIsObeyed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: append(failing("d", 50, 1), emulator.Device{ID: "fine", Status: iotda.SubtaskSuccess})})
@@ -181,6 +187,7 @@ func TestAPersonWhoStopsTheTaskBeforeTheCallIsObeyed(t *testing.T) {
 }
 
 func TestAPersonWhoRetriesBeforeTheCallCostsNoSecondUpgrade(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: failing("d", 50, 1)})
@@ -200,6 +207,7 @@ func TestAPersonWhoRetriesBeforeTheCallCostsNoSecondUpgrade(t *testing.T) {
 }
 
 func TestAWaveThatGrewOldIsReadAgainAndNotSent(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: failing("d", 500, 1)})
@@ -220,10 +228,11 @@ func TestAWaveThatGrewOldIsReadAgainAndNotSent(t *testing.T) {
 }
 
 func TestCallsNeverExceedTheRate(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.perSec, w.burst = 20, 5
-		fill(w, 1500)
+		fill(w, 600)
 		w.run(40 * time.Minute)
 		calls := w.e.Calls()
 		require.Greater(t, len(calls), 100)
@@ -237,6 +246,7 @@ func TestCallsNeverExceedTheRate(t *testing.T) {
 }
 
 func TestPatternsAndIdsChooseTasksAndDevices(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.add(emulator.Task{Name: "rollout-1", Type: iotda.FirmwareUpgrade, Devices: append(failing("in", 3, 1), failing("out", 3, 1)...)})
@@ -253,6 +263,7 @@ func TestPatternsAndIdsChooseTasksAndDevices(t *testing.T) {
 }
 
 func TestAStopLeavesCallsInFlightTimeAndThenCountsThemUnknown(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, slow := range []struct {
 			takes time.Duration
@@ -282,18 +293,19 @@ func TestAStopLeavesCallsInFlightTimeAndThenCountsThemUnknown(t *testing.T) {
 }
 
 func TestALongSweepSendsAllWhetherOrNotNewerTasksMatter(t *testing.T) {
+	t.Parallel()
 	for _, superseded := range []policy.Superseded{policy.SupersededSkip, policy.SupersededRetry} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			created := time.Now().Add(-time.Hour)
 			for i := range 8 {
-				w.add(emulator.Task{Type: iotda.SoftwareUpgrade, Created: created, Devices: failing(string(rune('a'+i)), 300, 1)})
+				w.add(emulator.Task{Type: iotda.SoftwareUpgrade, Created: created, Devices: failing(string(rune('a'+i)), 160, 1)})
 			}
 			w.policies[0].Tasks.Superseded = superseded
 			w.perSec, w.burst = 1, 1 // minutes, so that the first list of tasks is old by the end
 			r := w.sweep()
 			require.Equal(t, scheduler.SweepComplete, r.Result, r.Problems)
-			require.Equal(t, map[policy.State]int{policy.Accepted: 2400}, r.Sent)
+			require.Equal(t, map[policy.State]int{policy.Accepted: 1280}, r.Sent)
 			require.Greater(t, r.Duration, time.Minute)
 			w.holdsPromises()
 		})

@@ -34,6 +34,7 @@ func sum(t testing.TB, w *world, metric, label, value string) (total float64) {
 }
 
 func TestAWrongSecretKeyIsNamedAndNotHammered(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.secret = "wrong"
@@ -62,9 +63,11 @@ func TestAWrongSecretKeyIsNamedAndNotHammered(t *testing.T) {
 // TestEveryFaultLeavesTheLedgerRight sends each fault at each kind of call, and holds
 // the ledger against the platform's own record.
 func TestEveryFaultLeavesTheLedgerRight(t *testing.T) {
+	t.Parallel()
 	for _, fault := range emulator.Faults() {
 		for _, op := range []string{"ListBatchTasks", "ShowBatchTask", "RetryBatchTask"} {
 			t.Run(op+"/"+string(fault), func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) { trouble(t, op, fault) })
 			})
 		}
@@ -73,7 +76,7 @@ func TestEveryFaultLeavesTheLedgerRight(t *testing.T) {
 
 func trouble(t *testing.T, op string, fault emulator.Fault) {
 	w := newWorld(t)
-	id := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: failing("d", 230, 1)})
+	id := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: failing("d", 130, 1)})
 	until := time.Now().Add(50 * time.Minute)
 	w.e.SetFault(func(c emulator.Call) emulator.Fault {
 		if c.Op == op && time.Now().Before(until) {
@@ -88,12 +91,12 @@ func trouble(t *testing.T, op string, fault emulator.Fault) {
 		require.True(t, harmless || said > 0 || strings.Contains(logText(w), "unknown"), "the log says nothing of it")
 	}
 	w.holdsPromises()
-	w.run(3 * 24 * time.Hour)
+	w.run(16 * time.Hour)
 	w.holdsPromises()
 	tries := w.tries()
 	w.with(func(_ *scheduler.Scheduler, ledger *store.Store) {
 		var devices []string
-		for _, d := range failing("d", 230, 1) {
+		for _, d := range failing("d", 130, 1) {
 			devices = append(devices, d.ID)
 		}
 		known, err := ledger.Records(t.Context(), project, id, devices)
@@ -117,11 +120,12 @@ func logText(w *world) string {
 }
 
 func TestARestartAtAnyMomentCarriesOn(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.add(emulator.Task{Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: append(failing("a", 120, 1), failing("b", 80, 3)...)})
 		w.perSec, w.burst = 2, 1
-		for i := range 400 { // starts and stops, in the middle of sweeps too
+		for i := range 150 { // starts and stops, in the middle of sweeps too
 			w.run(time.Duration(3+i%41) * time.Second)
 			time.Sleep(time.Duration(i%7) * 10 * time.Minute)
 		}
