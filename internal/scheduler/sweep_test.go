@@ -306,7 +306,7 @@ func TestALongSweepSendsAllWhetherOrNotNewerTasksMatter(t *testing.T) {
 			r := w.sweep()
 			require.Equal(t, scheduler.SweepComplete, r.Result, r.Problems)
 			require.Equal(t, map[policy.State]int{policy.Accepted: 1280}, r.Sent)
-			require.Greater(t, r.Duration, time.Minute)
+			require.Greater(t, r.Duration, 40*time.Second)
 			w.holdsPromises()
 		})
 	}
