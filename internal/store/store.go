@@ -107,7 +107,7 @@ func (s *Store) file() error {
 	s.lock = flock.New(path+".lock", flock.SetPermissions(0o600))
 	locked, err := s.lock.TryLock()
 	if err != nil {
-		return fmt.Errorf("lock ledger %s: %w", path, err)
+		return fmt.Errorf("ledger %s: its lock cannot be taken: %w; retryd runs as uid %d, which needs to write in that folder", path, err, os.Getuid())
 	}
 	if !locked {
 		return fmt.Errorf("ledger %s: %w", path, ErrLocked)
