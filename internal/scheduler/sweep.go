@@ -74,6 +74,9 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 		if err == nil {
 			continue
 		}
+		if ctx.Err() != nil {
+			err = errStopped
+		}
 		w.failed[t.ID] = true
 		r.Problems = append(r.Problems, fmt.Errorf("task %s: %w", t.ID, err))
 		w.log.Warn("a task could not be finished", zap.String("task", t.ID), zap.String("task_name", t.Name), zap.Error(err))
@@ -89,10 +92,16 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 	}
 }
 
+// errStopped is why the tasks that are left when the program ends are not finished.
+var errStopped = errors.New("stopped before it was finished")
+
 // stopsSweep tells whether the other tasks would meet the same error.
 func stopsSweep(err error) bool {
-	if errors.Is(err, errUnknown) {
+	switch {
+	case errors.Is(err, errUnknown):
 		return true
+	case errors.Is(err, errStale):
+		return false
 	}
 	e := iotdaclient.AsError(err)
 	if e == nil {
