@@ -1,51 +1,160 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"retryd/internal/config"
 )
 
 type checkCmd struct {
-	Files []string `arg:"" optional:"" name:"file" help:"Files to check; none = the one that run would use."`
+	Files  []string `arg:"" optional:"" name:"file" help:"Files, or folders of *.yaml, to check one by one; - is the standard input. None = what run would use, as one."`
+	Print  bool     `help:"Print the configuration as it is in force: where each value comes from, and no secret."`
+	Format string   `enum:"text,json" default:"text" help:"text, or json for programs."`
+}
+
+// checked is what checking one configuration came to.
+type checked struct {
+	File        string          `json:"file"`
+	Valid       bool            `json:"valid"`
+	Problems    []checkedPlace  `json:"problems"`
+	Warnings    []checkedPlace  `json:"warnings"`
+	Connections int             `json:"connections"`
+	Policies    []checkedPolicy `json:"policies"`
+
+	config *config.Config
+}
+
+type checkedPlace struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"` // 0 = the file could not be read at all
+	Column  int    `json:"column"`
+	Message string `json:"message"`
+}
+
+type checkedPolicy struct {
+	Name        string    `json:"name"`
+	Connections int       `json:"connections"`
+	Next        time.Time `json:"next"`
 }
 
 // Run checks each file.
 func (c checkCmd) Run(a *app) error {
-	files := c.Files
-	if len(files) == 0 {
-		file, err := config.Find(a.config)
-		if err != nil {
-			return err
-		}
-		files = []string{file}
+	results, err := c.check(a)
+	if err != nil {
+		return err
 	}
 	bad := 0
-	for _, file := range files {
-		checked, err := config.Load(file, env)
-		if err != nil {
+	for _, r := range results {
+		if !r.Valid {
 			bad++
-			printf(a.stderr, "%s\n", err)
-			continue
 		}
-		for _, warning := range checked.Warnings {
-			printf(a.stderr, "%s (warning)\n", warning)
+	}
+	if c.Format == "json" {
+		encoder := json.NewEncoder(a.stdout)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(results); err != nil {
+			return fmt.Errorf("write the result: %w", err)
 		}
-		printf(a.stdout, "%s is valid: %s, %s\n", file, plural(len(checked.Connections), "connection"), plural2(len(checked.Policies), "policy", "policies"))
-		for _, p := range checked.Policies {
-			printf(a.stdout, "  %s: next %s\n", p.Name, p.Schedule.Next(time.Now()).Format("Mon 2 Jan 15:04:05 MST"))
+	} else {
+		for _, r := range results {
+			r.print(a, c.Print)
 		}
 	}
 	if bad > 0 {
-		return errors.New(plural(bad, "file") + " cannot be used")
+		return errors.New(plural(bad, "configuration") + " cannot be used")
 	}
 	return nil
+}
+
+func (c checkCmd) check(a *app) ([]checked, error) {
+	if len(c.Files) > 0 && len(a.config) > 0 {
+		return nil, failure{exitUsage, errors.New("--config names files that are read as one, arguments name files to check one by one: use either")}
+	}
+	if len(c.Files) == 0 {
+		files, err := config.Find(a.config)
+		if err != nil {
+			return nil, err
+		}
+		name := files[0]
+		if len(files) > 1 {
+			name += fmt.Sprintf(" and %d more", len(files)-1)
+		}
+		loaded, err := config.Load(files, env)
+		return []checked{newChecked(name, loaded, err)}, nil
+	}
+	var results []checked
+	for _, file := range c.Files {
+		if file == "-" {
+			data, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+			if err != nil {
+				return nil, fmt.Errorf("read the standard input: %w", err)
+			}
+			parsed, err := config.Parse("-", data, env)
+			results = append(results, newChecked(file, parsed, err))
+			continue
+		}
+		loaded, err := config.Load([]string{file}, env)
+		results = append(results, newChecked(file, loaded, err))
+	}
+	return results, nil
+}
+
+func newChecked(file string, c *config.Config, err error) checked {
+	r := checked{File: file, Valid: err == nil, Problems: []checkedPlace{}, Warnings: []checkedPlace{}, Policies: []checkedPolicy{}, config: c}
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		r.Problems = places(problems)
+	case err != nil:
+		r.Problems = append(r.Problems, checkedPlace{File: file, Message: err.Error()})
+	default:
+		r.Warnings, r.Connections = append(r.Warnings, places(c.Warnings)...), len(c.Connections)
+		for _, p := range c.Policies {
+			r.Policies = append(r.Policies, checkedPolicy{p.Name, len(p.Connections), p.Schedule.Next(time.Now())})
+		}
+	}
+	return r
+}
+
+func places(problems config.Problems) []checkedPlace {
+	out := make([]checkedPlace, len(problems))
+	for i, p := range problems {
+		out[i] = checkedPlace(p)
+	}
+	return out
+}
+
+func (r checked) print(a *app, effective bool) {
+	for _, p := range r.Problems {
+		if p.Line == 0 {
+			printf(a.stderr, "%s\n", p.Message)
+			continue
+		}
+		printf(a.stderr, "%s\n", config.Problem(p))
+	}
+	for _, p := range r.Warnings {
+		printf(a.stderr, "%s (warning)\n", config.Problem(p))
+	}
+	switch {
+	case !r.Valid:
+	case effective:
+		r.config.Print(a.stdout)
+	default:
+		printf(a.stdout, "%s is valid: %s, %s\n", r.File, plural(r.Connections, "connection"), plural2(len(r.Policies), "policy", "policies"))
+		for _, p := range r.Policies {
+			printf(a.stdout, "  %s: next %s\n", p.Name, p.Next.Format("Mon 2 Jan 15:04:05 MST"))
+		}
+	}
 }
 
 func plural2(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return plural(n, many[:len(many)-1])
+	return fmt.Sprintf("%d %s", n, many)
 }

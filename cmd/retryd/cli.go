@@ -19,12 +19,17 @@ const (
 )
 
 type cli struct {
-	Config string `short:"c" placeholder:"FILE" help:"Configuration file. Default: ./retryd.yaml, then /etc/retryd/retryd.yaml."`
+	Config []string `short:"c" sep:"none" placeholder:"FILE" help:"Configuration file, or a folder of *.yaml; several are read as one. Default: ./retryd.yaml, then /etc/retryd/retryd.yaml."`
 
 	Run         runCmd         `cmd:"" help:"Run the daemon: sweep whenever a policy is due, until SIGTERM."`
 	Check       checkCmd       `cmd:"" help:"Check configuration files and say everything that is wrong with them."`
 	Plan        planCmd        `cmd:"" help:"Show what a sweep would do now. Changes nothing."`
 	Sweep       sweepCmd       `cmd:"" aliases:"once" help:"Sweep once, now, and wait for the calls."`
+	Reload      reloadCmd      `cmd:"" help:"Have a running daemon read its configuration again."`
+	Pause       pauseCmd       `cmd:"" help:"Hold retries back: all of them, or those of a connection, a policy, a task or devices."`
+	Resume      resumeCmd      `cmd:"" help:"End pauses and halts."`
+	Approve     approveCmd     `cmd:"" help:"Open a task to a policy in mode approve."`
+	Revoke      revokeCmd      `cmd:"" help:"End the approval of a task."`
 	Demo        demoCmd        `cmd:"" help:"Watch a failing fleet recover, with nothing to install or configure."`
 	Emulator    emulatorCmd    `cmd:"" help:"Serve an emulated IoTDA with a failing fleet, to try retryd on."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask a running daemon whether it is healthy. For containers."`
@@ -34,7 +39,7 @@ type cli struct {
 // app is what commands share.
 type app struct {
 	ctx            context.Context
-	config         string // as it was named; empty = look for it
+	config         []string // as it was named; none = look for it
 	stdout, stderr io.Writer
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -49,10 +50,7 @@ func (c demoCmd) Run(a *app) (err error) {
 		return errors.Join(err, platform.Close())
 	}
 	cfg.Store.Path = filepath.Join(folder, "retryd.db")
-	h, err := build(cfg, logger(config.Log{Level: "warn", Format: "console"}, a.stderr))
-	if err != nil {
-		return errors.Join(err, platform.Close())
-	}
+	h := build(cfg, config.Log{Level: "warn", Format: "console"}, a.stderr)
 	defer h.close()
 	if err := h.open(a, store.Options{Path: cfg.Store.Path, Create: true}); err != nil {
 		return errors.Join(err, platform.Close())
@@ -132,7 +130,13 @@ func (t *teller) fleet() (failing, upgrading, upgraded, total int) {
 }
 
 func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listener) error {
-	s := h.scheduler(t.watch)
+	s, err := h.scheduler(t.watch)
+	if err != nil {
+		return errors.Join(err, platform.Close(), metrics.Close())
+	}
+	defer s.Close()
+	probes := http.NewServeMux()
+	serveProbes(probes, h.registry, s.Ready)
 	g, ctx := errgroup.WithContext(ctx)
 	work, stopped := context.WithCancel(context.WithoutCancel(ctx)) // the emulator outlives the calls to it
 	g.Go(func() error {
@@ -140,7 +144,7 @@ func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listen
 	})
 	g.Go(func() error {
 		defer stopped()
-		return serve(ctx, metrics, handler(h.registry, s.Ready), s.Run)
+		return serve(ctx, metrics, probes, s.Run)
 	})
 	g.Go(func() error { return t.pulse(ctx) })
 	return g.Wait()

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"retryd/internal/config"
+	"retryd/internal/iotda"
 	"retryd/internal/metrics"
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
@@ -30,41 +34,108 @@ func firstColumn(text, form string) (names []string) {
 	return names
 }
 
-// registered remembers the names of what is registered.
+// registered remembers what is registered.
 type registered struct {
 	prometheus.Registerer
-	names []string
+	series []series
 }
 
-var descName = regexp.MustCompile(`fqName: "([^"]+)"`)
+type series struct{ name, kind, help, labels string }
+
+var descForm = regexp.MustCompile(`fqName: "([^"]+)", help: "(.*?)", (?:unit: "[^"]*", )?constLabels: {}, variableLabels: {([^}]*)}`)
 
 func (r *registered) MustRegister(cs ...prometheus.Collector) {
 	for _, c := range cs {
 		ch := make(chan *prometheus.Desc, 10)
 		c.Describe(ch)
-		r.names = append(r.names, descName.FindStringSubmatch((<-ch).String())[1])
+		m := descForm.FindStringSubmatch((<-ch).String())
+		s := series{name: m[1], help: m[2], labels: strings.ReplaceAll(m[3], ",", ", ")}
+		switch c.(type) {
+		case *prometheus.CounterVec:
+			s.kind = "counter"
+		case *prometheus.HistogramVec:
+			s.kind = "histogram"
+		default:
+			s.kind = "gauge"
+		}
+		r.series = append(r.series, s)
 	}
 }
 
-func TestTheReadmeListsEveryMetricAndNoOther(t *testing.T) {
+// golden holds a page, or the part of it that is made from the code, to what that makes.
+func golden(t *testing.T, file, head, made string) {
+	path := "../../" + file
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	before, have, ok := strings.Cut(string(data), head)
+	require.True(t, ok, "%s has no %q", file, head)
+	if *update && have != made {
+		require.NoError(t, os.WriteFile(path, []byte(before+head+made), 0o600))
+		return
+	}
+	require.Equal(t, made, have, "out of date: go test ./cmd/retryd -run Page -update")
+}
+
+func TestThePageOfMetricsIsWhatIsExported(t *testing.T) {
 	r := &registered{Registerer: prometheus.NewRegistry()}
 	m := metrics.New(r, scheduler.Known())
-	m.Info("v", "go", "hash")
+	m.Info("v", "go")
 	m.Ledger(time.Time{}, func() (int64, int64) { return 0, 0 })
-	listed := firstColumn(readme(t), "retryd_[a-z_]+")
-	slices.Sort(listed)
-	slices.Sort(r.names)
-	require.Equal(t, r.names, listed)
+	slices.SortFunc(r.series, func(a, b series) int { return cmp.Compare(a.name, b.name) })
+	var b strings.Builder
+	for _, s := range r.series {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.name, s.kind, s.labels, s.help)
+	}
+	known := scheduler.Known()
+	b.WriteString("\n## Values of labels\n\nEach set is closed. Every series whose labels are known beforehand is there with 0 from the start.\n\n| label | of | values |\n|---|---|---|\n")
+	for _, row := range []struct {
+		label, of string
+		values    []string
+	}{
+		{"result", "retryd_attempts_total", known.Results}, {"outcome", "retryd_attempts_settled_total, retryd_task_retries_total", known.Outcomes},
+		{"outcome", "retryd_targets_closed_total", known.Endings}, {"reason", "retryd_targets", known.Reasons}, {"state", "retryd_tasks", known.TaskStates},
+		{"result", "retryd_sweeps_total", known.Sweeps}, {"why", "retryd_ticks_skipped_total", known.Skips},
+		{"operation", "retryd_api_requests_total, retryd_api_request_duration_seconds", known.Operations}, {"kind", "retryd_platform_surprises_total", known.Surprises},
+	} {
+		of := "`" + strings.ReplaceAll(row.of, ", ", "`, `") + "`"
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", row.label, of, strings.Join(row.values, ", "))
+	}
+	b.WriteString("\n`rule` is the name of one of your `errors` rules, or of a row of the [table of causes](deciding.md#causes); `class` is that of the rule. `code` is an\nHTTP status, or `error` where no whole reply came. `reason` of `retryd_connection_up` is empty where the connection is up.\n")
+	golden(t, "docs/metrics.md", "| name | type | labels | meaning |\n|---|---|---|---|\n", b.String())
 }
 
-func TestTheReadmeListsEveryReasonInOrder(t *testing.T) {
-	var want []string
-	for _, reason := range slices.Concat(policy.TaskReasons(), policy.TargetReasons()) {
-		want = append(want, string(reason))
+func TestThePageOfDecidingHasTheTableOfCauses(t *testing.T) {
+	var b strings.Builder
+	for _, row := range iotda.CauseRows() {
+		never, match := "", "anything else"
+		if row.Never {
+			never = "never"
+		}
+		if row.Matches != "" {
+			match = "`" + row.Matches + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", row.Name, row.Class, never, match)
 	}
-	text := readme(t)
-	section := text[regexp.MustCompile(`(?m)^## How it decides`).FindStringIndex(text)[0]:regexp.MustCompile(`(?m)^## Configure it`).FindStringIndex(text)[0]]
-	require.Equal(t, want, firstColumn(section, "[a-z_]+"))
+	b.WriteString("\nBeside these, `refused` (platform, never) is a target for which alone the platform refused a whole retry call.\n")
+	golden(t, "docs/deciding.md", "| name | class | never | matches |\n|---|---|---|---|\n", b.String())
+}
+
+func TestThePageOfDecidingSpeaksOfEveryReasonInOrder(t *testing.T) {
+	data, err := os.ReadFile("../../docs/deciding.md")
+	require.NoError(t, err)
+	tasks, rest, _ := strings.Cut(string(data), "\n## One target\n")
+	targets, _, _ := strings.Cut(rest, "\n## When")
+	for text, want := range map[string][]policy.Reason{tasks: policy.TaskReasons(), targets: policy.TargetReasons()} {
+		var have []policy.Reason
+		for _, name := range firstColumn(text, "[a-z_]+") {
+			have = append(have, policy.Reason(name))
+		}
+		have = slices.Compact(have)
+		if text == targets { // a device can be paused too
+			have = slices.DeleteFunc(have, func(r policy.Reason) bool { return r == policy.Paused })
+		}
+		require.Equal(t, want, have)
+	}
 }
 
 func TestTheReadmesConfigurationIsTheSmallestExample(t *testing.T) {
@@ -78,6 +149,7 @@ func TestTheReadmesConfigurationIsTheSmallestExample(t *testing.T) {
 	require.NoError(t, err)
 	example, err := config.Parse("f.yaml", data, env)
 	require.NoError(t, err)
-	quoted.Hash, example.Hash = "", ""
-	require.Equal(t, example, quoted)
+	require.Equal(t, example.Connections, quoted.Connections)
+	require.Len(t, quoted.Policies, 1)
+	require.Equal(t, example.Policies[0].Hash, quoted.Policies[0].Hash)
 }

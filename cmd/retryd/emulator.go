@@ -67,6 +67,7 @@ func sample(address string) string {
 policies:
   - name: upgrades
     schedule: "@every 2s"
+    tasks: {backlog: true}
     attempts:
       max: 3
       backoff: {initial: 2s, multiplier: 2, max: 10s}

@@ -59,7 +59,7 @@ func (p *progress) watch(e scheduler.Event) {
 
 func (p *progress) line(e scheduler.Event) {
 	if p.bar == nil {
-		printf(p.w, "%s: task %s %s: %s decided, %d retried so far\n", e.Policy, e.TaskID, e.TaskName, plural(e.Rows, "sub-task"), p.sent)
+		printf(p.w, "%s: task %s %s: %s decided, %d retried so far\n", e.Policy, e.TaskID, shown(e.TaskName), plural(e.Rows, "sub-task"), p.sent)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"retryd/internal/emulator"
+	"retryd/internal/iotda"
 )
 
 var update = flag.Bool("update", false, "write what the commands print now into the scripts")
@@ -25,12 +27,19 @@ type emulatorKey struct{}
 
 // TestCommands runs each script with an emulated platform of its own at $ENDPOINT.
 func TestCommands(t *testing.T) {
+	met.verdicts, met.scripts = map[string]bool{}, 0
+	t.Cleanup(func() { checkVerdicts(t) })
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
-			platform := newEmulator(emulator.Options{Upgrade: 500 * time.Millisecond})
-			if _, err := platform.AddScene(60, time.Now()); err != nil {
-				return err
+			met.Lock()
+			met.scripts++
+			met.Unlock()
+			platform := &stage{Emulator: newEmulator(emulator.Options{Upgrade: 500 * time.Millisecond, Apps: []iotda.App{{ID: "app1", Name: "lamps"}}})}
+			if !strings.HasPrefix(filepath.Base(e.WorkDir), "script-verdict-") { // those make their own campaigns
+				if _, err := platform.AddScene(60, time.Now()); err != nil {
+					return err
+				}
 			}
 			server := httptest.NewServer(platform)
 			e.Defer(server.Close)
@@ -42,12 +51,18 @@ func TestCommands(t *testing.T) {
 			}
 			e.Setenv("LISTEN", l.Addr().String())
 			e.Setenv("TMPDIR", e.WorkDir+"/tmp")
+			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/cache")
 			if err := os.Mkdir(e.WorkDir+"/tmp", 0o700); err != nil {
 				return err
 			}
-			sample := "server: {listen: \"" + l.Addr().String() + "\"}\n" + sample(strings.TrimPrefix(server.URL, "http://"))
-			if err := os.WriteFile(e.WorkDir+"/retryd.yaml", []byte(sample), 0o600); err != nil {
-				return err
+			e.Setenv("WHO", who())
+			e.Setenv("GORACE", "atexit_sleep_ms=10") // each command would take a second to exit otherwise
+			whole := "server: {listen: \"" + l.Addr().String() + "\"}\n" + sample(strings.TrimPrefix(server.URL, "http://"))
+			connection, _, _ := strings.Cut(whole, "policies:") // for scripts with policies of their own
+			for name, text := range map[string]string{"retryd.yaml": whole, "connection.yaml": connection} {
+				if err := os.WriteFile(e.WorkDir+"/"+name, []byte(text), 0o600); err != nil {
+					return err
+				}
 			}
 			return l.Close()
 		},
@@ -55,14 +70,20 @@ func TestCommands(t *testing.T) {
 			"await-retries": awaitRetries,
 			"promises":      promises,
 			"healthy":       healthy,
+			"campaign":      campaign,
+			"platform":      onPlatform,
+			"verdict":       verdict,
+			"metric":        metric,
+			"signal":        signalDaemon,
+			"pause-a-while": pauseAWhile,
+			"ledger-moves":  ledgerMoves,
 		},
 	})
 }
 
 // awaitRetries waits until the platform has been asked to retry.
 func awaitRetries(ts *testscript.TestScript, _ bool, _ []string) {
-	e := ts.Value(emulatorKey{}).(*emulator.Emulator)
-	await(ts, "no retry came", func() bool { return len(e.Retries()) > 0 })
+	await(ts, "no retry came", func() bool { return len(platformOf(ts).Retries()) > 0 })
 }
 
 // healthy waits until a daemon answers.
@@ -89,7 +110,7 @@ func await(ts *testscript.TestScript, otherwise string, done func() bool) {
 // promises holds the platform's record against what may never happen.
 func promises(ts *testscript.TestScript, _ bool, _ []string) {
 	tries := map[string]int{}
-	for _, r := range ts.Value(emulatorKey{}).(*emulator.Emulator).Retries() {
+	for _, r := range platformOf(ts).Retries() {
 		if r.Accepted {
 			tries[r.TaskID+" "+r.Target]++
 		}

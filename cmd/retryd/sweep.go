@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
 
 	"retryd/internal/config"
+	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
 )
@@ -44,7 +46,12 @@ func (c sweepCmd) Run(a *app) error {
 		return err
 	}
 	bar := newProgress(a.stderr)
-	reports, err := h.scheduler(bar.watch).Sweep(a.ctx, c.Policies)
+	s, err := h.scheduler(bar.watch)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	reports, err := s.Sweep(a.ctx, c.Policies)
 	bar.done()
 	printReports(a.stdout, reports, "attempts")
 	if err != nil {
@@ -65,20 +72,26 @@ func (c planCmd) Run(a *app) error {
 		return err
 	}
 	defer h.close()
-	err = h.open(a, store.Options{Path: h.config.Store.Path, ReadOnly: true})
+	err = h.open(a, store.Options{Path: h.config.Store.Path, Join: true}) // to write down refused credentials, and nothing else
 	if errors.Is(err, store.ErrNoLedger) {
 		printf(a.stderr, "There is no ledger at %s yet: this plan knows of no attempt made before.\n", h.config.Store.Path)
 		err = h.open(a, store.Options{})
+		h.rememberRefusals(a)
 	}
 	if err != nil {
 		return err
 	}
 	bar := newProgress(a.stderr)
 	table := newTable(a.stdout, c.All)
-	reports, err := h.scheduler(func(e scheduler.Event) {
+	s, err := h.scheduler(func(e scheduler.Event) {
 		bar.watch(e)
 		table.watch(e)
-	}).Plan(a.ctx, c.Policies)
+	})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	reports, err := s.Plan(a.ctx, c.Policies)
 	bar.done()
 	table.print()
 	printReports(a.stdout, reports, "")
@@ -101,7 +114,7 @@ func (a *app) byHand() (*house, error) {
 	if c.Log.Level == "debug" {
 		log.Level = "debug"
 	}
-	return build(c, logger(log, a.stderr))
+	return build(c, log, a.stderr), nil
 }
 
 func verdictOf(reports []scheduler.Report) error {
@@ -133,6 +146,9 @@ func printReports(w io.Writer, reports []scheduler.Report, attempts string) {
 				printf(w, "  %7d %s\n", n, reason)
 			}
 		}
+		if r.Counts[string(policy.Backlog)] > 0 {
+			printf(w, "  Tasks made before a policy was first seen are left alone: to take them on, say tasks.backlog: true or name them.\n")
+		}
 		if attempts == "" {
 			continue
 		}
@@ -157,12 +173,17 @@ type table struct {
 
 func newTable(w io.Writer, all bool) *table {
 	t := &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0), all: all}
-	printf(t.w, "POLICY\tTASK\tDEVICE\tVERDICT\tDETAIL\tNOT BEFORE\n")
+	printf(t.w, "POLICY\tCONNECTION\tTASK\tDEVICE\tVERDICT\tDETAIL\tNOT BEFORE\n")
 	return t
 }
 
 func (t *table) watch(e scheduler.Event) {
-	if e.Kind != scheduler.Decided || (!t.all && e.Verdict.Reason != "due") {
+	device := e.DeviceID
+	switch {
+	case e.Kind == scheduler.Decided && (t.all || e.Verdict.Reason == "due" || e.Verdict.Reason == "observe"):
+	case e.Kind == scheduler.DecidedTask && (t.all || e.Rows > 0):
+		device = "(" + plural(e.Rows, "target") + ")"
+	default:
 		return
 	}
 	t.mu.Lock()
@@ -172,12 +193,19 @@ func (t *table) watch(e scheduler.Event) {
 		notBefore = e.Verdict.NotBefore.UTC().Format(time.RFC3339)
 	}
 	t.n++
-	printf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Policy, e.TaskID, e.DeviceID, e.Verdict.Reason, e.Verdict.Detail, notBefore)
+	printf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Policy, e.Connection, e.TaskID, shown(device), e.Verdict.Reason, shown(e.Verdict.Detail), notBefore)
+}
+
+// shown makes a text that somebody else chose safe for a terminal: what could move the cursor or
+// colour the screen is written as an escape.
+func shown(text string) string {
+	quoted := strconv.Quote(text)
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
 }
 
 func (t *table) print() {
 	if t.n == 0 {
-		printf(t.w, "(no target is due)\n")
+		printf(t.w, "(nothing is due)\n")
 	}
 	_ = t.w.Flush() // a reader who has gone misses nothing
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -18,15 +19,15 @@ import (
 	"retryd/internal/store"
 )
 
-// load finds, reads and checks the configuration, and says which it is.
+// load finds, reads and checks the configuration.
 func (a *app) load() (*config.Config, error) {
-	file, err := config.Find(a.config)
+	files, err := config.Find(a.config)
 	if err != nil {
 		return nil, err
 	}
-	c, err := config.Load(file, env)
+	c, err := config.Load(files, env)
 	if problems := (config.Problems)(nil); errors.As(err, &problems) {
-		return nil, fmt.Errorf("%s has %s:\n%w", file, plural(len(problems), "problem"), err)
+		return nil, fmt.Errorf("%s has %s:\n%w", strings.Join(files, ", "), plural(len(problems), "problem"), err)
 	}
 	return c, err
 }
@@ -38,66 +39,125 @@ func plural(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// house is everything that a configuration is run with.
+// house is everything that a configuration is run with. What is learnt of the platform (rates,
+// refused credentials, logins) is kept in it from one configuration to the next.
 type house struct {
 	config   *config.Config
 	registry *prometheus.Registry
 	metrics  *metrics.Metrics
+	level    zap.AtomicLevel
 	log      *zap.Logger
-	clients  []*iotdaclient.Client
+	guards   *iotdaclient.Guards
+	budgets  map[string]*iotdaclient.Budget // by name; those of one connection by its identity
+	sources  map[sourceKey]iotdaclient.Source
 	store    *store.Store
+	refusals *store.Store // of credentials, where there is no ledger
+}
+
+// sourceKey is what makes two connections share a login, and its token.
+type sourceKey struct {
+	auth      config.Auth
+	projectID string // tokens are for one project
+	ca        string
 }
 
 // build makes the parts that call nothing yet. The ledger is opened by the command, which
 // knows whether it may be made.
-func build(c *config.Config, log *zap.Logger) (*house, error) {
-	h := &house{config: c, log: log, registry: prometheus.NewRegistry()}
+func build(c *config.Config, logs config.Log, w io.Writer) *house {
+	h := &house{
+		config: c, level: zap.NewAtomicLevelAt(level(logs.Level)), registry: prometheus.NewRegistry(), guards: iotdaclient.NewGuards(),
+		budgets: map[string]*iotdaclient.Budget{}, sources: map[sourceKey]iotdaclient.Source{},
+	}
+	h.log = logger(logs.Format, h.level, w)
 	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	h.metrics = metrics.New(h.registry, scheduler.Known())
 	v := readVersion()
-	h.metrics.Info(v.Version, v.Go, c.Hash)
-	guards := iotdaclient.NewGuards()
-	for _, connection := range c.Connections {
-		client, err := iotdaclient.New(options(connection, guards, h.metrics))
-		if err != nil {
-			return nil, err
-		}
-		h.clients = append(h.clients, client)
-		h.metrics.AddConnection(connection.Name, connection.RequestsPerSecond)
-	}
-	for _, p := range c.Policies {
-		types := make([]string, len(p.Tasks.Types))
-		for i, t := range p.Tasks.Types {
-			types[i] = string(t)
-		}
-		for _, connection := range p.Connections {
-			h.metrics.AddPolicy(connection, p.Name, p.Schedule.Spec, types)
-		}
-	}
-	return h, nil
+	h.metrics.Info(v.Version, v.Go)
+	return h
 }
 
-func options(c config.Connection, guards *iotdaclient.Guards, m *metrics.Metrics) iotdaclient.Options {
-	return iotdaclient.Options{
+// setup makes what the scheduler runs of a configuration. Where it fails nothing has changed.
+func (h *house) setup(c *config.Config) (scheduler.Setup, error) {
+	s := scheduler.Setup{Policies: c.Policies, Retention: c.Store.Retention}
+	rates := map[*iotdaclient.Budget]config.Budget{}
+	for _, connection := range c.Connections {
+		rate := c.BudgetOf(connection)
+		if h.budgets[rate.Name] == nil {
+			h.budgets[rate.Name] = iotdaclient.NewBudget(rate.RequestsPerSecond, rate.Burst)
+		}
+		rates[h.budgets[rate.Name]] = rate
+		client, err := h.client(connection, h.budgets[rate.Name])
+		if err != nil {
+			for _, made := range s.Connections {
+				made.Client.Close()
+			}
+			return scheduler.Setup{}, err
+		}
+		s.Connections = append(s.Connections, scheduler.Connection{Client: client, Identity: connection.Identity(), Hash: connection.Hash})
+	}
+	for budget, rate := range rates {
+		budget.Set(rate.RequestsPerSecond, rate.Burst)
+	}
+	return s, nil
+}
+
+func (h *house) client(c config.Connection, budget *iotdaclient.Budget) (*iotdaclient.Client, error) {
+	source, err := h.source(c)
+	if err != nil {
+		return nil, fmt.Errorf("connection %q: %w", c.Name, err)
+	}
+	return iotdaclient.New(iotdaclient.Options{
 		Name: c.Name, Endpoint: c.Endpoint, Region: c.Region, ProjectID: c.ProjectID, InstanceID: c.InstanceID,
-		Credentials: iotdaclient.Credentials{
-			AccessKey: c.Auth.AccessKey.Reveal(), SecretKey: c.Auth.SecretKey.Reveal(), SecurityToken: c.Auth.SecurityToken.Reveal(),
-			Signing: iotdaclient.Signing(c.Auth.Signing), TokenFile: c.Auth.TokenFile, Token: c.Auth.Token.Reveal(),
-		},
-		Budget: iotdaclient.NewBudget(c.RequestsPerSecond, c.Burst), Guards: guards,
-		Concurrency: c.Concurrency, Timeout: c.Timeout, CAFile: c.CAFile, UserAgent: "retryd/" + readVersion().Version,
+		Credentials: source, Budget: budget, Guards: h.guards,
+		Concurrency: c.Concurrency, Timeout: c.Timeout, CAFile: c.CAFile, UserAgent: userAgent(),
 		Backoff: iotdaclient.Backoff{
 			Initial: c.Backoff.Initial, Multiplier: c.Backoff.Multiplier, Max: c.Backoff.Max, MaxElapsed: c.Backoff.MaxElapsed, Jitter: c.Backoff.Jitter,
 		},
 		Observe: func(x iotdaclient.Exchange) {
-			m.Requests.WithLabelValues(c.Name, x.Op, x.Code).Inc()
-			m.RequestDuration.WithLabelValues(c.Name, x.Op).Observe(x.Duration.Seconds())
-			if x.Throttled {
-				m.Throttled.WithLabelValues(c.Name).Inc()
-			}
+			h.metrics.ObserveCall(c.Name, metrics.Call{
+				Operation: x.Op, Code: x.Code, Duration: x.Duration, Throttled: x.Throttled, PerSecond: budget.PerSecond(), CredentialsEnd: x.Expires,
+			})
 		},
+	})
+}
+
+// source gives who calls. Connections that say the same share one, over reloads too.
+func (h *house) source(c config.Connection) (iotdaclient.Source, error) {
+	key := sourceKey{auth: c.Auth}
+	if c.Auth.IAM.User != "" {
+		key.projectID, key.ca = c.ProjectID, c.CAFile+c.CASum
+	}
+	if h.sources[key] != nil {
+		return h.sources[key], nil
+	}
+	s, err := h.newSource(c)
+	if err == nil {
+		h.sources[key] = s
+	}
+	return s, err
+}
+
+func (h *house) newSource(c config.Connection) (iotdaclient.Source, error) {
+	switch a := c.Auth; {
+	case a.AccessKey != "":
+		return iotdaclient.Key{
+			AccessKey: a.AccessKey.Reveal(), SecretKey: a.SecretKey.Reveal(), SecurityToken: a.SecurityToken.Reveal(), Signing: iotdaclient.Signing(a.Signing),
+		}, nil
+	case a.Token != "":
+		return iotdaclient.Token(a.Token.Reveal()), nil
+	case a.TokenFile != "":
+		return iotdaclient.TokenFile(a.TokenFile), nil
+	case a.IAM.User != "":
+		return iotdaclient.NewLogin(iotdaclient.LoginOptions{
+			Endpoint: a.IAM.Endpoint, Domain: a.IAM.Domain, User: a.IAM.User, Password: a.IAM.Password.Reveal(), ProjectID: c.ProjectID,
+			Timeout: c.Timeout, CAFile: c.CAFile, UserAgent: userAgent(), Guards: h.guards,
+		})
+	default:
+		return iotdaclient.NewProvider(a.Provider, iotdaclient.Signing(a.Signing))
 	}
 }
+
+func userAgent() string { return "retryd/" + readVersion().Version }
 
 // open opens the ledger and exports it.
 func (h *house) open(a *app, o store.Options) (err error) {
@@ -110,39 +170,52 @@ func (h *house) open(a *app, o store.Options) (err error) {
 		return errors.Join(err, h.store.Close())
 	}
 	h.metrics.Ledger(created, h.store.Sizes)
+	if !o.ReadOnly && o.Path != "" {
+		h.guards.Keep(h.store)
+	}
 	return nil
 }
 
 func (h *house) close() {
-	if h.store != nil {
-		if err := h.store.Close(); err != nil {
+	for _, source := range h.sources {
+		if login, ok := source.(*iotdaclient.Login); ok {
+			login.Close()
+		}
+	}
+	for _, s := range []*store.Store{h.store, h.refusals} {
+		if s == nil {
+			continue
+		}
+		if err := s.Close(); err != nil {
 			h.log.Error("the ledger could not be closed", zap.Error(err))
 		}
 	}
-	for _, c := range h.clients {
-		c.Close()
+}
+
+// scheduler makes the scheduler of the house. Who calls it closes it.
+func (h *house) scheduler(watch func(scheduler.Event)) (*scheduler.Scheduler, error) {
+	setup, err := h.setup(h.config)
+	if err != nil {
+		return nil, err
 	}
+	return scheduler.New(scheduler.Options{Setup: setup, Store: h.store, Metrics: h.metrics, Log: h.log, Watch: watch}), nil
 }
 
-// scheduler makes the scheduler of the house.
-func (h *house) scheduler(watch func(scheduler.Event)) *scheduler.Scheduler {
-	return scheduler.New(scheduler.Options{
-		Policies: h.config.Policies, Clients: h.clients, Store: h.store, Metrics: h.metrics, Log: h.log,
-		Retention: h.config.Store.Retention, Watch: watch,
-	})
-}
-
-// logger writes to w in the form and from the level that the configuration names.
-func logger(c config.Log, w io.Writer) *zap.Logger {
+// logger writes to w in one of the two forms.
+func logger(format string, level zapcore.LevelEnabler, w io.Writer) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.TimeKey, encoding.EncodeTime, encoding.EncodeDuration = "time", zapcore.RFC3339TimeEncoder, zapcore.StringDurationEncoder
 	encoder := zapcore.NewJSONEncoder(encoding)
-	if c.Format == "console" {
+	if format == "console" {
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	level, err := zapcore.ParseLevel(c.Level)
-	if err != nil {
-		level = zapcore.InfoLevel // the configuration was checked
-	}
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+}
+
+func level(name string) zapcore.Level {
+	l, err := zapcore.ParseLevel(name)
+	if err != nil {
+		return zapcore.InfoLevel // the configuration was checked
+	}
+	return l
 }

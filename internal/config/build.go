@@ -2,11 +2,11 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -36,12 +36,29 @@ func (d *decoder) build(r *rawFile) *Config {
 	if _, port, err := net.SplitHostPort(r.Server.Listen); err != nil || port == "" {
 		d.problem(r.Server.of("listen"), "listen must be host:port, such as 127.0.0.1:9464, not %q", clip(r.Server.Listen))
 	}
-	d.oneOf(r.Log.at, "level", r.Log.Level, []string{"debug", "info", "warn", "error"})
-	d.oneOf(r.Log.at, "format", r.Log.Format, []string{"json", "console"})
 	d.positive(r.Store.at, "retention", r.Store.Retention > 0)
-	c.Connections = d.connections(r)
+	c.Budgets = d.budgets(r)
+	c.Connections = d.connections(r, c)
 	c.Policies = d.policies(r, c)
 	return c
+}
+
+func (d *decoder) budgets(r *rawFile) []Budget {
+	names := map[string]*yaml.Node{}
+	budgets := make([]Budget, 0, len(r.Budgets))
+	for _, raw := range r.Budgets {
+		if raw.node == nil {
+			continue
+		}
+		d.name(raw.at, "budget", "budgets", raw.Name, names)
+		if !raw.has("requests_per_second") {
+			d.problem(raw.node, "requests_per_second is missing: what the account may call in a second")
+		}
+		d.positive(raw.at, "requests_per_second", raw.RequestsPerSecond > 0)
+		d.positive(raw.at, "burst", raw.Burst > 0)
+		budgets = append(budgets, Budget{raw.Name, raw.RequestsPerSecond, raw.Burst})
+	}
+	return budgets
 }
 
 // ledger gives the path of the ledger's file.
@@ -54,7 +71,7 @@ func (d *decoder) ledger(r rawStore) string {
 	if filepath.IsAbs(path) {
 		return path
 	}
-	folder := d.folder()
+	folder := d.folder(r.of("url"))
 	if state, _ := d.env("STATE_DIRECTORY"); state != "" { // systemd's, perhaps several
 		folder, _, _ = strings.Cut(state, ":")
 	}
@@ -66,12 +83,6 @@ func absolute(path string) string {
 		return full
 	}
 	return path
-}
-
-func (d *decoder) oneOf(a at, key, value string, allowed []string) {
-	if !slices.Contains(allowed, value) {
-		d.problem(a.of(key), "%s cannot be %q%s", key, clip(value), suggest(value, allowed, "it is one of"))
-	}
 }
 
 func (d *decoder) positive(a at, key string, ok bool) {
@@ -122,7 +133,7 @@ func (d *decoder) name(a at, what, several, name string, taken map[string]*yaml.
 
 // path makes a path of the file relative to the file's folder; credentials are looked
 // for in systemd's folder for them first.
-func (d *decoder) path(name string) string {
+func (d *decoder) path(n *yaml.Node, name string) string {
 	if filepath.IsAbs(name) {
 		return name
 	}
@@ -131,7 +142,24 @@ func (d *decoder) path(name string) string {
 			return path
 		}
 	}
-	return absolute(filepath.Join(d.folder(), name))
+	return absolute(filepath.Join(d.folder(n), name))
+}
+
+// folder gives the folder of the file that a node is in.
+func (d *decoder) folder(n *yaml.Node) string { return filepath.Dir(d.fileOf(n)) }
+
+// read gives what is in a file that the configuration names, which is part of what a reload
+// compares.
+func (d *decoder) read(n *yaml.Node, key, name string) ([]byte, bool) {
+	path := d.path(n, name)
+	data, err := os.ReadFile(path)
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		d.problem(n, "%s cannot be read: %s: %s", key, pathError.Path, pathError.Err)
+		return nil, false
+	}
+	_, _ = fmt.Fprintf(d.sum, "%s %d\n%s", path, len(data), data)
+	return data, true
 }
 
 func exists(path string) bool {
@@ -148,13 +176,11 @@ func (d *decoder) secret(a at, key string, value Secret, file string) Secret {
 	case a.has(key) && value == "" && key != "security_token":
 		d.problem(a.of(key), "%s is empty", key)
 	case a.has(fileKey):
-		data, err := os.ReadFile(d.path(file))
-		var pathError *os.PathError
+		data, ok := d.read(a.of(fileKey), fileKey, file)
 		switch text := strings.TrimRight(string(data), "\r\n"); {
-		case errors.As(err, &pathError):
-			d.problem(a.of(fileKey), "%s cannot be read: %s: %s", fileKey, pathError.Path, pathError.Err)
+		case !ok:
 		case text == "":
-			d.problem(a.of(fileKey), "%s is empty: %s", fileKey, d.path(file))
+			d.problem(a.of(fileKey), "%s is empty: %s", fileKey, d.path(a.of(fileKey), file))
 		default:
 			return Secret(text)
 		}

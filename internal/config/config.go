@@ -1,17 +1,16 @@
 package config
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"retryd/internal/policy"
 )
@@ -19,14 +18,18 @@ import (
 // Config is a configuration that holds together: defaults are filled in, names resolve,
 // patterns and schedules are compiled.
 type Config struct {
-	File        string
-	Hash        string // of the file's bytes, 12 hex digits
+	Files       []string // in the order in which they were read
+	Hash        string   // of everything that was read, named files included: 12 hex digits
 	Server      Server
 	Log         Log
 	Store       Store
+	Budgets     []Budget
 	Connections []Connection
 	Policies    []*policy.Policy
-	Warnings    []string // each with its position
+	Warnings    Problems // what is allowed but unwise
+
+	raw *rawFile
+	d   *decoder
 }
 
 // Server is where the daemon listens.
@@ -44,26 +47,86 @@ type Store struct {
 	Retention time.Duration // of history; counts are kept
 }
 
+// Budget is a rate that connections share.
+type Budget struct {
+	Name              string
+	RequestsPerSecond float64
+	Burst             int
+}
+
+// NeedRestart names what differs from the configuration that runs and cannot change while it
+// does.
+func (c *Config) NeedRestart(running *Config) Problems {
+	var p Problems
+	for _, key := range []struct {
+		name    string
+		section at
+		changed bool
+	}{
+		{"listen", c.raw.Server.at, c.Server.Listen != running.Server.Listen},
+		{"format", c.raw.Log.at, c.Log.Format != running.Log.Format},
+		{"url", c.raw.Store.at, c.Store.Path != running.Store.Path},
+	} {
+		if key.changed {
+			p = append(p, c.d.at(key.section.of(key.name), "%s cannot change while retryd runs: restart it, or put the old value back", []any{key.name}))
+		}
+	}
+	return p
+}
+
+// BudgetOf gives the budget of a connection: the one that it names, or its own, which is
+// named after its identity.
+func (c *Config) BudgetOf(connection Connection) Budget {
+	for _, b := range c.Budgets {
+		if b.Name == connection.Budget {
+			return b
+		}
+	}
+	return Budget{connection.Identity(), connection.RequestsPerSecond, connection.Burst}
+}
+
 // Connection is one instance of IoTDA.
 type Connection struct {
 	Name, Endpoint, Region, ProjectID, InstanceID string
 
+	Labels            map[string]string
 	Auth              Auth
+	Budget            string // name of one of Config.Budgets; empty = its own, of the next two
 	RequestsPerSecond float64
 	Burst             int
 	Concurrency       int
 	Timeout           time.Duration
 	Backoff           Backoff
 	CAFile            string
+	CASum             string // of what is in it
+	Hash              string // of everything above as it is in force, secrets included
 }
 
-// Auth is how calls are signed: with an access key, or a token.
+// Identity names the instance and project, whatever the connection is called.
+func (c Connection) Identity() string {
+	host := c.Endpoint
+	if u, err := url.Parse(c.Endpoint); err == nil {
+		host = u.Host
+	}
+	return strings.ToLower(host) + " " + c.InstanceID + " " + c.ProjectID
+}
+
+// Auth is who calls: exactly one of an access key, a token, an IAM login and a provider.
 type Auth struct {
 	AccessKey, SecretKey, SecurityToken Secret
 
 	Signing   string // auto, basic or derived
 	TokenFile string
 	Token     Secret
+	IAM       IAM
+	Provider  string // env, profile, metadata or chain
+}
+
+// IAM is a login that gives tokens.
+type IAM struct {
+	Domain, User string
+	Password     Secret
+	Endpoint     string
 }
 
 // Backoff is the pauses between tries of one API call.
@@ -105,63 +168,109 @@ func (p Problems) Error() string {
 // Places lists where a configuration is looked for when none is named.
 func Places() []string { return []string{"retryd.yaml", "/etc/retryd/retryd.yaml"} }
 
-// Find gives the file to use: the one that is named, else the first of Places that
-// exists.
-func Find(named string) (string, error) {
-	if named != "" {
+// Find gives what to read: what is named, else the first of Places that exists.
+func Find(named []string) ([]string, error) {
+	if len(named) > 0 {
 		return named, nil
 	}
 	for _, place := range Places() {
 		if _, err := os.Stat(place); !errors.Is(err, fs.ErrNotExist) {
-			return place, nil
+			return []string{place}, nil
 		}
 	}
-	return "", fmt.Errorf("no configuration: neither %s exists; name one with --config", strings.Join(Places(), " nor "))
+	return nil, fmt.Errorf("no configuration: neither %s exists; name one with --config", strings.Join(Places(), " nor "))
 }
 
 const maxFile = 1 << 20
 
-// Load reads and checks a file. Its error is Problems where the file could be read.
-func Load(file string, env Env) (*Config, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+// Load reads and checks files, and the *.yaml of folders in the order of their names, as one
+// configuration. Its error is Problems where they could be read.
+func Load(paths []string, env Env) (*Config, error) {
+	var files []string
+	for _, path := range paths {
+		found, err := expand(path)
+		if err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		files = append(files, found...)
 	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("read the configuration: %s is a folder: name a file", file)
+	d := newDecoder(env)
+	documents := make([]document, 0, len(files))
+	var open []string // files with secrets that everybody can read
+	for _, file := range files {
+		data, err := readFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o004 != 0 && literalSecret.Match(data) {
+			open = append(open, file)
+		}
+		if root := d.document(file, data); root != nil {
+			documents = append(documents, document{file, root})
+		}
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("read the configuration: %s is larger than 1 MiB", file)
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	c, err := Parse(file, data, env)
+	c, err := d.config(documents)
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode().Perm()&0o004 != 0 && literalSecret.Match(data) {
-		c.Warnings = append(c.Warnings, file+":1:1: everybody on this machine can read the secrets in this file: chmod 600, or use secret_key_file")
+	for _, file := range open {
+		c.Warnings = append(c.Warnings, Problem{file, 1, 1, "everybody on this machine can read the secrets in this file: chmod 600, or use secret_key_file"})
 	}
 	return c, nil
 }
 
-// Parse checks the bytes of a file. Relative paths in it are relative to the file's folder.
+// expand gives the files of a folder, or the file itself.
+func expand(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	files, err := filepath.Glob(filepath.Join(path, "*.yaml"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s is a folder without any *.yaml", path)
+	}
+	return files, err
+}
+
+func readFile(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is larger than 1 MiB", file)
+	}
+	return os.ReadFile(file)
+}
+
+// Parse checks the bytes of one file. Relative paths in it are relative to the file's folder.
 func Parse(file string, data []byte, env Env) (*Config, error) {
-	d := &decoder{file: file, env: env, told: map[*yaml.Node]bool{}}
+	d := newDecoder(env)
+	var documents []document
+	if root := d.document(file, data); root != nil {
+		documents = append(documents, document{file, root})
+	}
+	return d.config(documents)
+}
+
+// config makes one configuration of all documents.
+func (d *decoder) config(documents []document) (*Config, error) {
+	if len(documents) == 0 { // no structure to look into further
+		return nil, d.sorted(d.problems)
+	}
+	root := d.join(documents)
+	d.applyDefaults(root)
 	var raw rawFile
-	d.document(data, &raw)
-	if len(d.problems) > 0 && raw.node == nil { // no structure to look into further
-		return nil, d.sorted()
+	raw.defaults()
+	d.mapping(root, reflect.ValueOf(&raw).Elem(), "the file")
+	if raw.node == nil {
+		return nil, d.sorted(d.problems)
 	}
 	c := d.build(&raw)
 	if len(d.problems) > 0 {
-		return nil, d.sorted()
+		return nil, d.sorted(d.problems)
 	}
-	sum := sha256.Sum256(data)
-	c.File, c.Hash, c.Warnings = file, hex.EncodeToString(sum[:6]), d.warnings
+	c.Files, c.Hash, c.Warnings = d.order, hex.EncodeToString(d.sum.Sum(nil)[:6]), d.sorted(d.warnings)
+	c.raw, c.d = &raw, d
 	return c, nil
 }
-
-func (d *decoder) folder() string { return filepath.Dir(d.file) }

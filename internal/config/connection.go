@@ -4,12 +4,13 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-func (d *decoder) connections(r *rawFile) []Connection {
+func (d *decoder) connections(r *rawFile, all *Config) []Connection {
 	if len(r.Connections) == 0 && !wrongKind(r.at, "connections") {
 		d.problem(r.of("connections"), "connections is missing or empty: at least one is needed")
 	}
@@ -21,31 +22,30 @@ func (d *decoder) connections(r *rawFile) []Connection {
 			continue // it is no mapping, which has been said
 		}
 		d.name(raw.at, "connection", "connections", raw.Name, names)
-		c := d.connection(raw)
+		c := d.connection(raw, all)
 		connections = append(connections, c)
 		if c.Endpoint == "" || c.ProjectID == "" {
 			continue
 		}
-		u, _ := url.Parse(c.Endpoint)
-		identity := strings.ToLower(u.Host) + " " + c.InstanceID + " " + c.ProjectID
-		if first, taken := identities[identity]; taken {
+		if first, taken := identities[c.Identity()]; taken {
 			d.problem(raw.node, "connections %q and %q are the same instance and project: each task would be swept twice", first.Name, c.Name)
 		}
-		identities[identity] = c
+		identities[c.Identity()] = c
 	}
 	return connections
 }
 
 var projectForm = regexp.MustCompile(`^[0-9a-zA-Z-]{1,64}$`)
 
-func (d *decoder) connection(r *rawConnection) Connection {
+func (d *decoder) connection(r *rawConnection, all *Config) Connection {
 	c := Connection{
 		Name: r.Name, Region: r.Region, ProjectID: r.ProjectID, InstanceID: r.InstanceID, RequestsPerSecond: r.RequestsPerSecond,
-		Burst: r.Burst, Concurrency: r.Concurrency, Timeout: r.Timeout, Backoff: d.backoff(r.Backoff),
+		Labels: r.Labels, Budget: d.budget(r, all), Burst: r.Burst, Concurrency: r.Concurrency, Timeout: r.Timeout, Backoff: d.backoff(r.Backoff),
 	}
 	c.Endpoint = d.endpoint(r)
 	if c.Region == "" {
 		c.Region = regionOf(c.Endpoint)
+		r.Region, r.from = c.Region, map[string]string{"region": "from the endpoint"}
 	}
 	if d.required(r.at, "project_id", r.ProjectID, "the 32 hex digits of the project in the console's My Credentials") && !projectForm.MatchString(r.ProjectID) {
 		d.problem(r.of("project_id"), "project_id must be letters and digits, such as 0123456789abcdef0123456789abcdef, not %q", clip(r.ProjectID))
@@ -55,12 +55,31 @@ func (d *decoder) connection(r *rawConnection) Connection {
 	d.between(r.at, "concurrency", float64(r.Concurrency), 1, 100)
 	d.positive(r.at, "timeout", r.Timeout > 0)
 	if r.CAFile != "" {
-		if c.CAFile = d.path(r.CAFile); !exists(c.CAFile) {
-			d.problem(r.of("ca_file"), "ca_file does not exist: %s", c.CAFile)
+		c.CAFile = d.path(r.of("ca_file"), r.CAFile)
+		if data, ok := d.read(r.of("ca_file"), "ca_file", r.CAFile); ok {
+			c.CASum = hashOf(string(data))
 		}
 	}
 	c.Auth = d.auth(r, c)
+	c.Hash = hashOf(c)
 	return c
+}
+
+func (d *decoder) budget(r *rawConnection, c *Config) string {
+	if r.Budget == "" {
+		return ""
+	}
+	names := make([]string, len(c.Budgets))
+	for i, b := range c.Budgets {
+		names[i] = b.Name
+	}
+	if !slices.Contains(names, r.Budget) {
+		d.problem(r.of("budget"), "there is no budget %q%s", clip(r.Budget), suggest(r.Budget, names, "there are"))
+	}
+	if r.has("requests_per_second") || r.has("burst") {
+		d.problem(r.of("budget"), "budget and requests_per_second or burst are both set: the budget has its own")
+	}
+	return r.Budget
 }
 
 func (d *decoder) backoff(r rawBackoff) Backoff {
@@ -123,19 +142,59 @@ func regionOf(endpoint string) string {
 
 func (d *decoder) auth(r *rawConnection, c Connection) Auth {
 	raw := r.Auth
-	switch aksk, token := raw.has("aksk"), raw.has("token"); {
+	chosen := 0
+	for _, key := range []string{"aksk", "token", "iam", "provider"} {
+		if raw.has(key) {
+			chosen++
+		}
+	}
+	switch {
 	case !r.has("auth"):
-		d.problem(r.node, "auth is missing: it holds aksk, with access_key and secret_key, or token")
-		return Auth{}
+		d.needsRegion(r, c, "auto")
+		return Auth{Provider: "chain", Signing: "auto"}
 	case raw.node == nil:
 		return Auth{}
-	case aksk == token:
-		d.problem(raw.node, "auth needs exactly one of aksk and token")
+	case chosen != 1:
+		d.problem(raw.node, "auth needs exactly one of aksk, token, iam and provider")
 		return Auth{}
-	case aksk:
+	case raw.has("aksk"):
 		return d.aksk(raw.AKSK, r, c)
+	case raw.has("token"):
+		return d.token(raw.Token)
+	case raw.has("iam"):
+		return d.iam(raw.IAM, r, c)
 	}
-	return d.token(raw.Token)
+	d.needsRegion(r, c, "auto")
+	return Auth{Provider: raw.Provider, Signing: "auto"}
+}
+
+// needsRegion looks whether calls are signed in the derived form, which names the region.
+func (d *decoder) needsRegion(r *rawConnection, c Connection, signing string) {
+	derived := signing == "derived" || (signing == "auto" && c.Endpoint != "" && !basicHost.MatchString(c.Endpoint))
+	if derived && c.Region == "" && c.Endpoint != "" {
+		d.problem(r.node, "region is missing: the endpoint does not say it, and derived signing needs it, such as cn-north-4")
+	}
+}
+
+func (d *decoder) iam(r rawIAM, parent *rawConnection, c Connection) Auth {
+	if r.node == nil {
+		return Auth{}
+	}
+	d.required(r.at, "domain", r.Domain, "the account's name")
+	d.required(r.at, "user", r.User, "the IAM user's name")
+	if !r.has("password") && !r.has("password_file") {
+		d.problem(r.node, "password is missing: set it or password_file")
+	}
+	endpoint := strings.TrimRight(r.Endpoint, "/")
+	switch u, err := url.Parse(endpoint); {
+	case endpoint == "" && c.Region == "" && c.Endpoint != "":
+		d.problem(parent.node, "region is missing: the endpoint does not say it, and IAM's address needs it; or set auth.iam.endpoint")
+	case endpoint == "":
+		endpoint = "https://iam." + c.Region + ".myhuaweicloud.com"
+	case err != nil || u.Host == "" || u.Path != "" || (u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))):
+		d.problem(r.of("endpoint"), "endpoint must be https://host, such as https://iam.cn-north-4.myhuaweicloud.com, not %q", clip(r.Endpoint))
+	}
+	return Auth{IAM: IAM{Domain: r.Domain, User: r.User, Password: d.secret(r.at, "password", r.Password, r.PasswordFile), Endpoint: endpoint}}
 }
 
 func (d *decoder) aksk(r rawAKSK, parent *rawConnection, c Connection) Auth {
@@ -147,14 +206,7 @@ func (d *decoder) aksk(r rawAKSK, parent *rawConnection, c Connection) Auth {
 			d.problem(r.node, "%s is missing: set it or %s_file", key, key)
 		}
 	}
-	if r.Signing == "" && !r.has("signing") {
-		r.Signing = "auto"
-	}
-	d.oneOf(r.at, "signing", r.Signing, []string{"auto", "basic", "derived"})
-	derived := r.Signing == "derived" || (r.Signing == "auto" && c.Endpoint != "" && !basicHost.MatchString(c.Endpoint))
-	if derived && c.Region == "" && c.Endpoint != "" {
-		d.problem(parent.node, "region is missing: the endpoint does not say it, and derived signing needs it, such as cn-north-4")
-	}
+	d.needsRegion(parent, c, r.Signing)
 	return Auth{
 		AccessKey:     d.secret(r.at, "access_key", r.AccessKey, r.AccessKeyFile),
 		SecretKey:     d.secret(r.at, "secret_key", r.SecretKey, r.SecretKeyFile),
@@ -172,11 +224,11 @@ func (d *decoder) token(r rawToken) Auth {
 		d.problem(r.of("value"), "value is empty")
 	case r.has("value"):
 		d.warn(r.of("value"), "a token ends after 24 hours: with token.file a renewed one is used at once")
-	case !exists(d.path(r.File)):
-		d.warn(r.of("file"), "the token's file does not exist yet: %s", d.path(r.File))
+	case !exists(d.path(r.of("file"), r.File)):
+		d.warn(r.of("file"), "the token's file does not exist yet: %s", d.path(r.of("file"), r.File))
 	}
 	if r.File == "" {
 		return Auth{Token: r.Value}
 	}
-	return Auth{TokenFile: d.path(r.File)}
+	return Auth{TokenFile: d.path(r.of("file"), r.File)}
 }

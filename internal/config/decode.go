@@ -3,8 +3,10 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"reflect"
 	"regexp"
@@ -18,11 +20,33 @@ import (
 
 // decoder reads YAML nodes into raw structs and collects what is wrong.
 type decoder struct {
-	file     string
+	file     string // the first one
+	order    []string
 	env      Env
+	origin   map[*yaml.Node]string // the file that a node is in
 	problems Problems
-	warnings []string
+	warnings Problems
 	told     map[*yaml.Node]bool // has a problem: what follows from it is not another
+	sum      hash.Hash           // of everything that was read
+}
+
+func newDecoder(env Env) *decoder {
+	return &decoder{env: env, origin: map[*yaml.Node]string{}, told: map[*yaml.Node]bool{}, sum: sha256.New()}
+}
+
+func (d *decoder) fileOf(n *yaml.Node) string {
+	if file := d.origin[n]; file != "" {
+		return file
+	}
+	return d.file
+}
+
+func (d *decoder) at(n *yaml.Node, format string, args []any) Problem {
+	p := Problem{File: d.fileOf(n), Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+	if n != nil && n.Line > 0 {
+		p.Line, p.Column = n.Line, n.Column
+	}
+	return p
 }
 
 func (d *decoder) problem(n *yaml.Node, format string, args ...any) {
@@ -32,45 +56,62 @@ func (d *decoder) problem(n *yaml.Node, format string, args ...any) {
 		}
 		d.told[n] = true
 	}
-	p := Problem{File: d.file, Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
-	if n != nil && n.Line > 0 {
-		p.Line, p.Column = n.Line, n.Column
+	// What is wrong with a default is wrong with each entry, and is said once.
+	if p := d.at(n, format, args); !slices.Contains(d.problems, p) {
+		d.problems = append(d.problems, p)
 	}
-	d.problems = append(d.problems, p)
 }
 
 func (d *decoder) warn(n *yaml.Node, format string, args ...any) {
-	d.warnings = append(d.warnings, Problem{d.file, n.Line, n.Column, fmt.Sprintf(format, args...)}.String())
+	if p := d.at(n, format, args); !slices.Contains(d.warnings, p) {
+		d.warnings = append(d.warnings, p)
+	}
 }
 
-func (d *decoder) sorted() Problems {
-	slices.SortStableFunc(d.problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+func (d *decoder) sorted(problems Problems) Problems {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(slices.Index(d.order, a.File), slices.Index(d.order, b.File)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return d.problems
+	return problems
 }
 
-// document reads the one document that a file may hold.
-func (d *decoder) document(data []byte, raw *rawFile) {
+// document reads the one document that a file may hold; nil where it cannot.
+func (d *decoder) document(file string, data []byte) *yaml.Node {
+	if d.file == "" {
+		d.file = file
+	}
+	d.order = append(d.order, file)
+	_, _ = fmt.Fprintf(d.sum, "%s %d\n%s", file, len(data), data)
+	here := &yaml.Node{Line: 1, Column: 1}
+	d.origin[here] = file
 	reader := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
 	err := reader.Decode(&doc)
 	switch {
 	case errors.Is(err, io.EOF) || (err == nil && isEmpty(&doc)):
-		d.problem(nil, "the file is empty: it needs connections and policies")
-		return
+		d.problem(here, "the file is empty: it needs connections and policies")
+		return nil
 	case err != nil:
-		d.syntax(err)
-		return
+		d.syntax(file, err)
+		return nil
 	}
+	d.own(&doc, file)
 	if err := reader.Decode(&second); err == nil {
+		d.own(&second, file)
 		d.problem(&second, "a second document begins here: a file holds one")
 	} else if !errors.Is(err, io.EOF) {
-		d.syntax(err)
-		return
+		d.syntax(file, err)
+		return nil
 	}
-	raw.defaults()
-	d.mapping(doc.Content[0], reflect.ValueOf(raw).Elem(), "the file")
+	return doc.Content[0]
+}
+
+// own notes which file a node and all in it are in.
+func (d *decoder) own(n *yaml.Node, file string) {
+	d.origin[n] = file
+	for _, c := range n.Content {
+		d.own(c, file)
+	}
 }
 
 func isEmpty(doc *yaml.Node) bool { return len(doc.Content) == 0 || isNull(doc.Content[0]) }
@@ -79,13 +120,14 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 
 var syntaxLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
-func (d *decoder) syntax(err error) {
+func (d *decoder) syntax(file string, err error) {
 	text := err.Error()
 	m := syntaxLine.FindStringSubmatch(text)
 	n := &yaml.Node{Line: 1, Column: 1}
 	if line, err := strconv.Atoi(m[1]); err == nil && line > 0 {
 		n.Line = line
 	}
+	d.origin[n] = file
 	d.problem(n, "this is not YAML: %s", strings.TrimPrefix(text, m[0]))
 }
 
@@ -101,9 +143,19 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
 		d.problem(n, "%s has no value: give one, or leave the key out", key)
 		return
 	}
+	if s, ok := v.Addr().Interface().(special); ok {
+		s.read(d, n, key)
+		return
+	}
+	if s, ok := v.Addr().Interface().(switchable); ok && n.Kind == yaml.ScalarNode && (n.Value == "off" || n.Value == "false") {
+		s.switchOff()
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.mapping(n, v, key)
+	case reflect.Map:
+		d.labels(n, v, key)
 	case reflect.Slice:
 		d.list(n, v, key)
 	default:
@@ -119,7 +171,11 @@ type defaulted interface{ defaults() }
 
 func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 	if n.Kind != yaml.MappingNode {
-		d.problem(n, "%s must be a mapping of keys to values, not %s", key, kind(n))
+		or := ""
+		if _, ok := v.Addr().Interface().(switchable); ok {
+			or = ", or off"
+		}
+		d.problem(n, "%s must be a mapping of keys to values%s, not %s", key, or, kind(n))
 		return
 	}
 	fields := map[string]int{}
@@ -144,9 +200,33 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 		default:
 			values[k.Value] = value
 			d.value(value, v.Field(field), k.Value)
+			d.vocabulary(value, v.Field(field), k.Value, v.Type().Field(field).Tag.Get("one"))
 		}
 	}
 	v.Addr().Interface().(placed).place(n, values)
+}
+
+// vocabulary holds a word, or each of a list, against those that the key can hold.
+func (d *decoder) vocabulary(n *yaml.Node, v reflect.Value, key, one string) {
+	if one == "" || d.told[n] {
+		return
+	}
+	words := strings.Split(one, "|")
+	switch v.Kind() {
+	case reflect.String:
+		if !slices.Contains(words, v.String()) {
+			d.problem(n, "%s cannot be %q%s", key, clip(v.String()), suggest(v.String(), words, "it is one of"))
+		}
+	case reflect.Slice:
+		if v.Len() == 0 {
+			d.problem(n, "%s is empty: leave the key out for the default", key)
+		}
+		for i := range v.Len() {
+			if word := v.Index(i).String(); !slices.Contains(words, word) && i < len(n.Content) {
+				d.problem(n.Content[i], "%s cannot hold %q%s", key, clip(word), suggest(word, words, "it holds some of"))
+			}
+		}
+	}
 }
 
 func (d *decoder) list(n *yaml.Node, v reflect.Value, key string) {

@@ -25,7 +25,7 @@ func collectKeys(t reflect.Type, keys *[]string) {
 		if inner.Kind() == reflect.Slice {
 			inner = inner.Elem()
 		}
-		if inner.Kind() == reflect.Struct {
+		if inner.Kind() == reflect.Struct && name != "defaults" {
 			collectKeys(inner, keys)
 		}
 	}

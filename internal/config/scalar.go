@@ -31,6 +31,12 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, key string) {
 			d.problem(n, "%s must be a duration such as 30s, 15m, 12h or 14d, not %q", key, clip(text))
 		}
 		v.SetInt(int64(duration))
+	case v.Kind() == reflect.Bool:
+		on, err := strconv.ParseBool(text)
+		if err != nil || len(text) == 1 {
+			d.problem(n, "%s must be true or false, not %q", key, clip(text))
+		}
+		v.SetBool(on)
 	case v.Kind() == reflect.Int:
 		number, err := strconv.Atoi(text)
 		if err != nil {
@@ -55,6 +61,8 @@ func wanted(v reflect.Value) string {
 		return "a duration such as 15m"
 	case v.Kind() == reflect.Int, v.Kind() == reflect.Float64:
 		return "a number"
+	case v.Kind() == reflect.Bool:
+		return "true or false"
 	}
 	return "a text"
 }

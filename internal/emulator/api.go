@@ -29,7 +29,7 @@ func (e *Emulator) list(_ string, query url.Values, _ []byte) (any, *apiError) {
 	var found []*task
 	for _, id := range e.ids() {
 		t := e.tasks[id]
-		if string(t.Type) == query.Get("task_type") && (query.Get("status") == "" || string(t.status()) == query.Get("status")) {
+		if string(t.Type) == query.Get("task_type") && (query.Get("app_id") == "" || t.App == query.Get("app_id")) && (query.Get("status") == "" || string(t.status()) == query.Get("status")) {
 			found = append(found, t)
 		}
 	}
@@ -112,6 +112,11 @@ func (e *Emulator) retry(taskID string, _ url.Values, body []byte) (any, *apiErr
 		return nil, &apiError{http.StatusForbidden, "IOTDA.014218", "Operation not allowed. The task type does not support retry"}
 	case !t.status().Retryable():
 		return nil, &apiError{http.StatusForbidden, "IOTDA.014217", "Operation not allowed. The task is " + string(t.status())}
+	}
+	for _, device := range targets {
+		if s := t.byName[device]; s != nil && s.Fate.Refused {
+			return nil, badInput("a target is not valid")
+		}
 	}
 	if targets == nil { // {} means every one that can be re-run
 		for _, s := range t.rows {
@@ -201,6 +206,7 @@ func (e *Emulator) serve(op string, run operation) http.HandlerFunc {
 			call.Targets = targets
 		}
 		call.N = e.record(call)
+		w.Header().Set("Date", e.now().UTC().Format(http.TimeFormat))
 		fault := e.faultFor(call)
 		if !wait(r, e.o.Latency) {
 			return
@@ -222,6 +228,13 @@ func (e *Emulator) serve(op string, run operation) http.HandlerFunc {
 		writeReply(w, reply, fault)
 		e.replied(retried)
 	}
+}
+
+// now is what the platform's clock shows.
+func (e *Emulator) now() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Now().Add(e.clock)
 }
 
 // run makes the call's checks and effects. retried are the retries that it recorded.

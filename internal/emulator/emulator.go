@@ -20,16 +20,19 @@ import (
 	"retryd/internal/iotda"
 )
 
-// Options describe the emulated instance. ProjectID and one key or token are required.
+// Options describe the emulated instance. ProjectID and one key, token or user are required.
 type Options struct {
 	ProjectID  string
 	InstanceID string            // what the Instance-Id header has to be; empty = not looked at
 	Region     string            // in derived signatures; empty = any
 	Keys       map[string]string // access key -> secret key
 	Tokens     []string          // accepted as X-Auth-Token
+	Users      []User            // who may log in at IAM
+	TokenLife  time.Duration     // of what IAM gives; 0 = 24 h, as documented
 	Signing    string            // "basic" or "derived": the only form that is accepted; empty = both
 	Latency    time.Duration     // of each call
 	PerSecond  float64           // calls a second; above it 429. 0 = no limit
+	Apps       []iotda.App       // resource spaces
 	Upgrade    time.Duration     // how long a re-run takes; 0 = 2 s
 	Seed       uint64            // of the order of what the API does not order
 }
@@ -49,13 +52,20 @@ type Emulator struct {
 	fault   func(Call) Fault
 	calls   []Call
 	retries []Retry
+	logins  []Login
+	issued  map[string]time.Time // IAM's tokens, and when they end
+	users   map[string]*userState
+
+	clock       time.Duration // of the Date header, against the true time
+	offline     map[string]bool
+	deviceMarks map[string]int
 }
 
 // Call is one request as the emulator saw it.
 type Call struct {
 	N       int
 	At      time.Time
-	Op      string // ListBatchTasks, ShowBatchTask or RetryBatchTask
+	Op      string // as the platform's SDK calls it, such as RetryBatchTask
 	TaskID  string
 	Query   url.Values
 	Targets []string
@@ -81,16 +91,22 @@ func New(o Options) *Emulator {
 	if o.Upgrade == 0 {
 		o.Upgrade = 2 * time.Second
 	}
+	if o.TokenLife == 0 {
+		o.TokenLife = 24 * time.Hour
+	}
 	e := &Emulator{
 		o: o, mux: http.NewServeMux(), tasks: map[string]*task{}, keys: map[string]*keyState{},
+		issued: map[string]time.Time{}, users: map[string]*userState{},
 		rand: rand.New(rand.NewPCG(o.Seed, 7)), nextID: 0x5f2bc5a1b2c3d4e5,
 	}
 	e.mux.HandleFunc("GET /v5/iot/{project}/batchtasks", e.serve("ListBatchTasks", e.list))
 	e.mux.HandleFunc("GET /v5/iot/{project}/batchtasks/{task}", e.serve("ShowBatchTask", e.show))
 	e.mux.HandleFunc("POST /v5/iot/{project}/batchtasks/{task}/retry", e.serve("RetryBatchTask", e.retry))
-	e.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, &apiError{http.StatusNotFound, "APIGW.0101", "The API does not exist or has not been published in the environment"})
-	})
+	e.mux.HandleFunc("GET /v5/iot/{project}/apps", e.serve("ShowApplications", e.listApps))
+	e.mux.HandleFunc("GET /v5/iot/{project}/devices", e.serve("ListDevices", e.listDevices))
+	e.mux.HandleFunc("GET /v5/iot/{project}/devices/{task}", e.serve("ShowDevice", e.showDevice))
+	e.mux.HandleFunc("POST /v3/auth/tokens", e.serveLogin)
+	e.mux.HandleFunc("/", notFound)
 	return e
 }
 
@@ -117,6 +133,13 @@ func (e *Emulator) SetFault(f func(Call) Fault) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.fault = f
+}
+
+// SetClock moves the platform's clock, as far as the Date header of its replies shows it.
+func (e *Emulator) SetClock(offset time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.clock = offset
 }
 
 // id gives ids that rise, as the platform's do.

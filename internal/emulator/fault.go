@@ -18,6 +18,8 @@ const (
 	Fault503HTML       Fault = "503-html"       // 503 with a page of HTML
 	Fault502           Fault = "502"            // 502 without a body
 	FaultThrottled     Fault = "throttled"      // 429, Retry-After: 1
+	FaultRefused       Fault = "refused"        // 403 in the platform's own words
+	FaultGone          Fault = "gone"           // 404 in the platform's own words
 	FaultRedirect      Fault = "redirect"       // to another path
 	FaultCut           Fault = "cut"            // the connection is cut before any effect
 	FaultCutBody       Fault = "cut-body"       // applied; the reply is cut in the middle
@@ -34,10 +36,12 @@ const (
 // Faults lists all faults.
 func Faults() []Fault {
 	return []Fault{
-		FaultHTML, Fault503HTML, Fault502, FaultThrottled, FaultRedirect, FaultCut, FaultCutBody, FaultLostReply, FaultEmpty,
+		FaultHTML, Fault503HTML, Fault502, FaultThrottled, FaultRefused, FaultGone, FaultRedirect, FaultCut, FaultCutBody, FaultLostReply, FaultEmpty,
 		FaultWrongTypes, FaultUnknownStatus, FaultUnknownField, FaultDoubleRow, FaultMissingRow, FaultExtraRow,
 	}
 }
+
+const refusedCode = "IOTDA.014217"
 
 func (e *Emulator) faultFor(c Call) Fault {
 	e.mu.Lock()
@@ -63,6 +67,10 @@ func before(w http.ResponseWriter, f Fault) bool {
 	case FaultThrottled:
 		w.Header().Set("Retry-After", "1")
 		writeError(w, &apiError{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached"})
+	case FaultRefused:
+		writeError(w, &apiError{http.StatusForbidden, refusedCode, "Operation not allowed."})
+	case FaultGone:
+		writeError(w, &apiError{http.StatusNotFound, noSuchTask, "The batch task does not exist"})
 	case FaultRedirect:
 		w.Header().Set("Location", "/elsewhere")
 		write(w, http.StatusTemporaryRedirect, "text/html", html)
@@ -95,6 +103,10 @@ func (e *Emulator) outcome(n int, _ http.ResponseWriter, f Fault, refusal *apiEr
 		c.Status = http.StatusBadGateway
 	case f == FaultThrottled:
 		c.Status, c.Code = http.StatusTooManyRequests, "APIGW.0308"
+	case f == FaultRefused:
+		c.Status, c.Code = http.StatusForbidden, refusedCode
+	case f == FaultGone:
+		c.Status, c.Code = http.StatusNotFound, noSuchTask
 	case f == FaultRedirect:
 		c.Status = http.StatusTemporaryRedirect
 	default:
@@ -181,7 +193,9 @@ func write(w http.ResponseWriter, status int, contentType, text string) {
 		w.Header().Set("Content-Type", contentType)
 	}
 	w.Header().Set("X-Request-Id", requestID())
-	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	if w.Header().Get("Date") == "" {
+		w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text)) // a caller that has gone misses nothing
 }

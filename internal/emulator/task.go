@@ -14,9 +14,11 @@ import (
 type Task struct {
 	ID          string // empty = a new one, higher than all before
 	Name        string
+	App         string // id of its resource space
 	Type        iotda.TaskType
 	Status      iotda.TaskStatus // empty = follows the sub-tasks
 	Created     time.Time        // zero = now
+	CreateTime  string           // shown instead of Created, as it is; empty = Created in the platform's form
 	Devices     []Device
 	ListTargets bool // rows of lists carry the device ids
 }
@@ -31,6 +33,7 @@ type Device struct {
 // Fate is what becomes of a device's re-runs.
 type Fate struct {
 	RecoverAt int    // succeeds at the n-th accepted retry; 0 = never
+	Refused   bool   // a retry call that names it is refused as a whole, with 400
 	Code      string // shown while it is failed
 	Message   string
 	Output    string
@@ -170,6 +173,9 @@ func (t *task) shown(targets bool) iotda.Task {
 	shown := iotda.Task{
 		ID: t.ID, Name: t.Name, Type: t.Type, Status: t.status(), Progress: t.progress(),
 		CreateTime: t.Created.UTC().Format(iotda.TimeLayout),
+	}
+	if t.CreateTime != "" {
+		shown.CreateTime = t.CreateTime
 	}
 	if targets {
 		for _, s := range t.rows {

@@ -74,6 +74,9 @@ var results = map[string]Cause{
 	"255": {Name: "internal-exception", Class: CauseDevice},
 }
 
+// resultCodes are the keys of results, in the order of the documentation.
+var resultCodes = []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "255"}
+
 var resultCode = regexp.MustCompile(`(?i)result[_ ]?code"?\s*[:=]\s*"?(\d{1,3})\b`)
 
 // CauseOf names the reason for a failure from its error code and text.
@@ -105,9 +108,27 @@ func Causes() []Cause {
 	for _, c := range causes {
 		add(c)
 	}
-	for _, n := range []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "255"} {
+	for _, n := range resultCodes {
 		add(results[n])
 	}
 	add(UnknownCause)
 	return all
+}
+
+// CauseRow is a row of the table of causes, for a reader.
+type CauseRow struct {
+	Cause
+	Matches string // the code or the text
+}
+
+// CauseRows lists the table in the order in which it is matched.
+func CauseRows() []CauseRow {
+	rows := make([]CauseRow, 0, len(causes)+len(results)+1)
+	for _, c := range causes {
+		rows = append(rows, CauseRow{c, c.code + c.text})
+	}
+	for _, n := range resultCodes {
+		rows = append(rows, CauseRow{results[n], "result_code " + n})
+	}
+	return append(rows, CauseRow{UnknownCause, ""})
 }

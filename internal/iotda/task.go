@@ -27,6 +27,10 @@ type Task struct {
 	// them is not documented; a task made for a group has none.
 	Targets  []string `json:"targets"`
 	Progress Progress `json:"task_progress"`
+	// AppID and AppName are the resource space that the task was listed under. A row does
+	// not carry them [sdk model_task.go]: who lists by app fills them in.
+	AppID   string `json:"-"`
+	AppName string `json:"-"`
 	// CreateTime is in the platform's own form; see Created.
 	CreateTime string `json:"create_time"`
 }

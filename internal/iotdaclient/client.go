@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -27,7 +28,7 @@ type Options struct {
 	Region      string // needed for derived signing
 	ProjectID   string
 	InstanceID  string // Instance-Id header; empty = none
-	Credentials Credentials
+	Credentials Source
 	Budget      *Budget
 	Guards      *Guards
 	Concurrency int           // calls in flight
@@ -41,28 +42,37 @@ type Options struct {
 
 // Exchange is one finished call, for metrics.
 type Exchange struct {
-	Op        string // ListBatchTasks, ShowBatchTask or RetryBatchTask
+	Op        string // one of Operations
 	Code      string // HTTP status, or "error" where there was no whole reply
 	Duration  time.Duration
 	Throttled bool
-	Err       *Error // nil for a success
+	Expires   time.Time // of the credentials used; zero = not known
+	Err       *Error    // nil for a success
 }
 
 // Operations lists the calls that a Client makes, by the platform's names.
-func Operations() []string { return []string{opList, opShow, opRetry} }
+func Operations() []string { return []string{opList, opShow, opRetry, opApps, opDevice, opDevices} }
 
 const (
-	opList  = "ListBatchTasks"
-	opShow  = "ShowBatchTask"
-	opRetry = "RetryBatchTask"
+	opList    = "ListBatchTasks"
+	opShow    = "ShowBatchTask"
+	opRetry   = "RetryBatchTask"
+	opApps    = "ShowApplications"
+	opDevice  = "ShowDevice"
+	opDevices = "ListDevices"
 )
 
 // Client is one connection to IoTDA. Its methods may be called at the same time.
 type Client struct {
-	o     Options
-	http  *http.Client
-	slots *semaphore.Weighted
+	o      Options
+	source sourceName
+	http   *http.Client
+	slots  *semaphore.Weighted
+	dated  atomic.Pointer[dated]
 }
+
+// dated is what the platform's clock showed when a reply came.
+type dated struct{ date, at time.Time }
 
 // New makes a client. It does not call anything.
 func New(o Options) (*Client, error) {
@@ -70,35 +80,30 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("connection %q: endpoint %q is not scheme://host", o.Name, o.Endpoint)
 	}
 	if o.Transport == nil {
-		transport, err := newTransport(o)
+		transport, err := newTransport(o.CAFile, o.Concurrency)
 		if err != nil {
 			return nil, fmt.Errorf("connection %q: %w", o.Name, err)
 		}
 		o.Transport = transport
 	}
-	return &Client{
-		o: o,
-		http: &http.Client{
-			Transport: o.Transport,
-			// A redirect would carry a signature, or a retry, to a place nobody configured.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		slots: semaphore.NewWeighted(int64(o.Concurrency)),
-	}, nil
+	if o.Credentials == nil {
+		return nil, fmt.Errorf("connection %q: no credentials", o.Name)
+	}
+	return &Client{o: o, source: nameOf(o.Credentials), http: newHTTP(o.Transport), slots: semaphore.NewWeighted(int64(o.Concurrency))}, nil
 }
 
-func newTransport(o Options) (*http.Transport, error) {
+func newTransport(caFile string, idle int) (*http.Transport, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone() // with ProxyFromEnvironment and HTTP/2
-	t.MaxIdleConnsPerHost = o.Concurrency
+	t.MaxIdleConnsPerHost = idle
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
 		if err != nil {
 			return nil, fmt.Errorf("read ca_file: %w", err)
 		}
 		t.TLSClientConfig.RootCAs = x509.NewCertPool()
 		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file %s holds no certificate in PEM form", o.CAFile)
+			return nil, fmt.Errorf("ca_file %s holds no certificate in PEM form", caFile)
 		}
 	}
 	return t, nil
@@ -122,35 +127,38 @@ func (c *Client) Backoff() Backoff { return c.o.Backoff }
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Dated gives the Date header of the last reply that had one, and when it came by this
+// machine's monotonic clock; zero times before the first.
+func (c *Client) Dated() (date, at time.Time) {
+	if d := c.dated.Load(); d != nil {
+		return d.date, d.at
+	}
+	return date, at
+}
+
 // Acquire waits for a free slot and then for the rate. The caller makes one call and
 // then frees the slot. Reads do this themselves; RetryTask's caller does it first,
 // because the claim has to come between the rate and the call.
 func (c *Client) Acquire(ctx context.Context) (free func(), err error) {
+	return c.acquire(ctx, retriesFirst)
+}
+
+func (c *Client) acquire(ctx context.Context, queue int) (free func(), err error) {
 	if err := c.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	if err := c.o.Budget.Wait(ctx); err != nil {
+	if err := c.o.Budget.wait(ctx, queue); err != nil {
 		c.slots.Release(1)
 		return nil, err
 	}
 	return func() { c.slots.Release(1) }, nil
 }
 
-// Down tells why no call is made now although the connection is configured: its
-// credentials were refused. nil means that calls are made.
-func (c *Client) Down() error {
-	hash, err := c.o.Credentials.hash()
-	if err != nil {
-		return c.fail(opList, &Error{Class: classCredentials, err: err})
-	}
-	if until := c.o.Guards.of(hash).lockedUntil(time.Now()); !until.IsZero() {
-		return c.fail(opList, &Error{Class: classLocked, Message: "no call before " + until.UTC().Format(time.RFC3339)})
-	}
-	return nil
-}
-
 func (c *Client) fail(op string, e *Error) *Error {
-	e.Connection, e.Op = c.o.Name, op
+	e.Connection = c.o.Name
+	if e.source = c.source; !e.login {
+		e.Op = op
+	}
 	return e
 }
 

@@ -44,7 +44,7 @@ func client(t testing.TB, handler http.Handler, change func(*iotdaclient.Options
 	t.Cleanup(server.Close)
 	o := iotdaclient.Options{
 		Name: "prod", Endpoint: server.URL, Region: "cn-north-4", ProjectID: project,
-		Credentials: iotdaclient.Credentials{AccessKey: "key", SecretKey: "secret", Signing: iotdaclient.SigningAuto},
+		Credentials: iotdaclient.Key{AccessKey: "key", SecretKey: "secret", Signing: iotdaclient.SigningAuto},
 		Budget:      iotdaclient.NewBudget(10000, 1000), Guards: iotdaclient.NewGuards(), Concurrency: 4, Timeout: 5 * time.Second,
 		Backoff: iotdaclient.Backoff{Initial: time.Millisecond, Multiplier: 2, Max: 10 * time.Millisecond, MaxElapsed: 200 * time.Millisecond},
 	}
@@ -63,60 +63,6 @@ func addTask(t testing.TB, e *emulator.Emulator, n int) string {
 	return id
 }
 
-func TestCallsAreAcceptedWithEachKindOfCredentials(t *testing.T) {
-	token := filepath.Join(t.TempDir(), "token")
-	require.NoError(t, os.WriteFile(token, []byte("old\n"), 0o600))
-	for name, c := range map[string]struct {
-		o    emulator.Options
-		cred iotdaclient.Credentials
-	}{
-		"basic":          {emulator.Options{Signing: "basic"}, iotdaclient.Credentials{AccessKey: "key", SecretKey: "secret", Signing: iotdaclient.SigningBasic}},
-		"derived":        {emulator.Options{Signing: "derived", Region: "cn-north-4"}, iotdaclient.Credentials{AccessKey: "key", SecretKey: "secret", Signing: iotdaclient.SigningDerived}},
-		"auto":           {emulator.Options{Signing: "derived"}, iotdaclient.Credentials{AccessKey: "key", SecretKey: "secret", Signing: iotdaclient.SigningAuto}},
-		"security token": {emulator.Options{}, iotdaclient.Credentials{AccessKey: "key", SecretKey: "secret", SecurityToken: "st"}},
-		"token":          {emulator.Options{Tokens: []string{"new"}}, iotdaclient.Credentials{Token: "new"}},
-		"token file":     {emulator.Options{Tokens: []string{"old"}}, iotdaclient.Credentials{TokenFile: token}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.o.InstanceID = "instance"
-			e := platform(c.o)
-			id := addTask(t, e, 3)
-			client := client(t, e, func(o *iotdaclient.Options) { o.Credentials, o.InstanceID = c.cred, "instance" })
-			n := 0
-			_, err := client.EachTask(t.Context(), iotda.FirmwareUpgrade, func(iotda.Task) error { n++; return nil })
-			require.NoError(t, err)
-			require.Equal(t, 1, n)
-			page, err := client.Subtasks(t.Context(), id, iotdaclient.Query{Target: "d-0001"}, "", 0)
-			require.NoError(t, err)
-			require.Len(t, page.Subtasks, 1)
-			answer, e2 := client.RetryTask(t.Context(), id, []string{"d-0001"})
-			require.Nil(t, e2)
-			require.Equal(t, iotdaclient.Accepted, answer.Targets["d-0001"].Result)
-		})
-	}
-}
-
-func TestARenewedTokenIsUsedAtOnce(t *testing.T) {
-	token := filepath.Join(t.TempDir(), "token")
-	require.NoError(t, os.WriteFile(token, []byte("old"), 0o600))
-	e := platform(emulator.Options{Tokens: []string{"new"}})
-	c := client(t, e, func(o *iotdaclient.Options) { o.Credentials = iotdaclient.Credentials{TokenFile: token} })
-	list := func() error {
-		_, err := c.EachTask(t.Context(), iotda.FirmwareUpgrade, func(iotda.Task) error { return nil })
-		return err
-	}
-	require.ErrorContains(t, list(), "the token's age")
-	require.ErrorContains(t, list(), "the token's age")
-	for range 3 {
-		require.ErrorContains(t, list(), "five times would lock the key")
-	}
-	require.Len(t, e.Calls(), 2, "two refusals are enough")
-	require.Error(t, c.Down())
-	require.NoError(t, os.WriteFile(token, []byte("new"), 0o600))
-	require.NoError(t, c.Down())
-	require.NoError(t, list())
-}
-
 func TestEveryTaskAndSubtaskIsReadOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		e := platform(emulator.Options{})
@@ -127,7 +73,7 @@ func TestEveryTaskAndSubtaskIsReadOnce(t *testing.T) {
 		}
 		c := client(t, e, nil)
 		tasks, seen := map[string]int{}, map[string]int{}
-		_, err := c.EachTask(t.Context(), iotda.FirmwareUpgrade, func(task iotda.Task) error { tasks[task.ID]++; return nil })
+		_, err := c.EachTask(t.Context(), iotda.FirmwareUpgrade, "", func(task iotda.Task) error { tasks[task.ID]++; return nil })
 		require.NoError(rt, err)
 		for marker := ""; ; {
 			w, err := c.Wave(t.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, marker, rapid.IntRange(1, 11).Draw(rt, "pages"))
@@ -152,7 +98,7 @@ func TestEveryTaskAndSubtaskIsReadOnce(t *testing.T) {
 
 // TestARetryCallSaysWhatReachedThePlatform is the proof that released attempts need.
 func TestARetryCallSaysWhatReachedThePlatform(t *testing.T) {
-	noEffect := map[emulator.Fault]bool{emulator.FaultThrottled: true}
+	noEffect := map[emulator.Fault]bool{emulator.FaultThrottled: true, emulator.FaultRefused: true, emulator.FaultGone: true}
 	answered := map[emulator.Fault]iotdaclient.Result{
 		emulator.FaultUnknownStatus: iotdaclient.Unknown, emulator.FaultDoubleRow: iotdaclient.Unknown, emulator.FaultMissingRow: iotdaclient.Unknown,
 		emulator.FaultUnknownField: iotdaclient.Accepted, emulator.FaultExtraRow: iotdaclient.Accepted,
@@ -162,7 +108,7 @@ func TestARetryCallSaysWhatReachedThePlatform(t *testing.T) {
 			e := platform(emulator.Options{})
 			id := addTask(t, e, 1)
 			e.SetFault(func(emulator.Call) emulator.Fault { return fault })
-			answer, err := client(t, e, nil).RetryTask(t.Context(), id, []string{"d-0000"})
+			answer, err := client(t, e, nil).RetryTask(t.Context(), id, []string{"d-0000"}, nil)
 			require.Len(t, e.Calls(), 1, "it is sent once")
 			if want, ok := answered[fault]; ok {
 				require.Nil(t, err)
@@ -183,7 +129,7 @@ func TestACallThatNeverLeftHadNoEffect(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close()) // nobody listens there now
 	c := client(t, platform(emulator.Options{}), func(o *iotdaclient.Options) { o.Endpoint = "http://" + l.Addr().String() })
-	_, e := c.RetryTask(t.Context(), "ab", []string{"d"})
+	_, e := c.RetryTask(t.Context(), "ab", []string{"d"}, nil)
 	require.NotNil(t, e)
 	require.True(t, e.NoEffect())
 }
@@ -209,7 +155,7 @@ func TestCodedRefusalsHadNoEffectAndOthersMayHave(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = w.Write([]byte(c.body))
 		})
-		_, e := client(t, h, nil).RetryTask(t.Context(), "ab", []string{"d"})
+		_, e := client(t, h, nil).RetryTask(t.Context(), "ab", []string{"d"}, nil)
 		require.NotNil(t, e)
 		require.Equal(t, c.noEffect, e.NoEffect(), "%d %s", c.status, c.body)
 	}
@@ -235,7 +181,7 @@ func TestReadsAreRepeatedWhileTheErrorPasses(t *testing.T) {
 func TestARedirectIsNotFollowedAndNamed(t *testing.T) {
 	e := platform(emulator.Options{})
 	e.SetFault(func(emulator.Call) emulator.Fault { return emulator.FaultRedirect })
-	_, err := client(t, e, nil).EachTask(t.Context(), iotda.FirmwareUpgrade, func(iotda.Task) error { return nil })
+	_, err := client(t, e, nil).EachTask(t.Context(), iotda.FirmwareUpgrade, "", func(iotda.Task) error { return nil })
 	require.ErrorContains(t, err, "the endpoint redirects, which is not followed")
 	require.Len(t, e.Calls(), 1)
 }
@@ -257,7 +203,7 @@ func TestARetryNamesOneToAHundredTargets(t *testing.T) {
 	id := addTask(t, e, 3)
 	c := client(t, e, nil)
 	for _, n := range []int{0, 101} {
-		_, err := c.RetryTask(t.Context(), id, make([]string, n))
+		_, err := c.RetryTask(t.Context(), id, make([]string, n), nil)
 		require.NotNil(t, err)
 		require.True(t, err.NoEffect())
 	}
@@ -286,7 +232,7 @@ func TestAPrivateAuthorityIsTrustedThroughItsFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(bad, []byte("none"), 0o600))
 	list := func(file string) error {
 		c := client(t, e, func(o *iotdaclient.Options) { o.Endpoint, o.CAFile = server.URL, file })
-		_, err := c.EachTask(t.Context(), iotda.FirmwareUpgrade, func(iotda.Task) error { return nil })
+		_, err := c.EachTask(t.Context(), iotda.FirmwareUpgrade, "", func(iotda.Task) error { return nil })
 		return err
 	}
 	require.NoError(t, list(ca))

@@ -16,8 +16,9 @@ import (
 // Classes of errors that arise on this side, before the platform is asked.
 const (
 	classLocked      iotda.Class = "locked"      // credentials refused twice: held back so that the key is not locked
-	classCredentials iotda.Class = "credentials" // cannot be read
+	classCredentials iotda.Class = "credentials" // there are none, or they cannot be read
 	classStopped     iotda.Class = "stopped"     // the caller's context ended
+	classHeld        iotda.Class = "held"        // by the caller's gate
 )
 
 // Error is a call that did not succeed.
@@ -34,12 +35,19 @@ type Error struct {
 	reached    bool          // a connection was had: the request may have left
 	whole      bool          // the reply was read to its end
 	err        error
+
+	source sourceName // of the credentials
+	login  bool       // of the call that gets them, and not of one to IoTDA
+	until  time.Time  // no call before; zero = not known
 }
 
 // Error says which connection and call, what came back, and what to do about it.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "connection %q: %s: ", e.Connection, e.Op)
+	if e.Connection != "" {
+		fmt.Fprintf(&b, "connection %q: ", e.Connection)
+	}
+	b.WriteString(e.Op + ": ")
 	parts := []string{}
 	if e.Status != 0 {
 		parts = append(parts, fmt.Sprintf("HTTP %d", e.Status))
@@ -56,6 +64,9 @@ func (e *Error) Error() string {
 	if e.RequestID != "" {
 		fmt.Fprintf(&b, " (request id %s)", e.RequestID)
 	}
+	if e.login && e.Class == iotda.ClassAuth { // it is repeated for each call until then
+		fmt.Fprintf(&b, " (no other login before %s)", e.until.UTC().Format(time.RFC3339))
+	}
 	if remedy := e.Remedy(); remedy != "" {
 		b.WriteString("; " + remedy)
 	}
@@ -64,30 +75,6 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause on this side, such as context.Canceled.
 func (e *Error) Unwrap() error { return e.err }
-
-// Remedy says what a person can do about it, empty where waiting is all.
-func (e *Error) Remedy() string {
-	if ahead := e.ClockAhead.Abs(); e.Class == iotda.ClassAuth && ahead > 5*time.Minute {
-		return fmt.Sprintf("this machine's clock is off by %s against the platform's: set it", ahead.Round(time.Second))
-	}
-	switch {
-	case e.Code == "IOTDA.000002":
-		return "the credentials were not accepted: for an instance's own host set auth.aksk.signing to derived, else check the keys and the grants"
-	case e.Class == iotda.ClassAuth:
-		return "the credentials were not accepted: check access_key and secret_key (or the token's age), region and auth.aksk.signing of this connection"
-	case e.Class == classLocked:
-		return "the credentials were refused twice within 5 minutes, and five times would lock the key: correct them and restart, or wait"
-	case e.Class == classCredentials:
-		return "mend the auth section of this connection"
-	case e.Class == iotda.ClassPermission:
-		return "grant iotda:batchtasks:queryList, iotda:batchtasks:query and iotda:batchtasks:retry to this user, and check endpoint, region and project_id"
-	case e.Class == iotda.ClassNotFound && e.Op == opList:
-		return "check endpoint and project_id of this connection"
-	case e.Class == iotda.ClassBroken && e.Status/100 == 3:
-		return "the endpoint redirects, which is not followed: set endpoint to the API's own host"
-	}
-	return ""
-}
 
 // NoEffect tells whether it is proven that a retry call changed nothing: no connection
 // was had, or the platform or its gateway refused the call as a whole, in its own words
@@ -107,6 +94,24 @@ func (e *Error) NoEffect() bool {
 // Transient tells whether the same call may succeed a little later.
 func (e *Error) Transient() bool {
 	return e.Class == iotda.ClassTransient || e.Class == iotda.ClassThrottled || e.Class == iotda.ClassBroken && e.Status/100 == 2
+}
+
+// Until gives the moment before which no such call is made, the zero time where none is known.
+func (e *Error) Until() time.Time { return e.until }
+
+// Held tells whether the caller's gate held the call back; Unwrap gives why.
+func (e *Error) Held() bool { return e.Class == classHeld }
+
+// Gone tells whether the platform says, in its own words, that what was asked for does not
+// exist.
+func (e *Error) Gone() bool {
+	return e.whole && e.Status == http.StatusNotFound && strings.HasPrefix(e.Code, "IOTDA.")
+}
+
+// RefusedBatch tells whether the platform understood a retry call and refused it for what it
+// names, which may be one target.
+func (e *Error) RefusedBatch() bool {
+	return e.whole && e.NoEffect() && e.Status == http.StatusBadRequest && e.Class == iotda.ClassRefused
 }
 
 // Short gives a word or two for a metric's label: a closed set.

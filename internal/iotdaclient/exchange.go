@@ -2,48 +2,52 @@ package iotdaclient
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"retryd/internal/iotda"
 )
 
-const (
-	// A page of 50 tasks that carry 30,000 targets each comes to some 60 MB.
-	maxReply = 96 << 20
-	// retryAfterMax caps what Retry-After may ask for.
-	retryAfterMax = time.Minute
-)
-
 // exchange makes one call, once, and decodes a 200 into out.
 func (c *Client) exchange(ctx context.Context, k call, out any) *Error {
-	hash, err := c.o.Credentials.hash()
-	if err != nil {
-		return c.fail(k.op, &Error{Class: classCredentials, err: err})
+	with := [sha256.Size]byte{}
+	if k.cred.Token != "" {
+		with = sha256.Sum256([]byte(k.cred.Token))
 	}
-	done, until, err := c.o.Guards.of(hash).enter(ctx)
-	switch {
-	case err != nil:
-		return c.fail(k.op, &Error{Class: classStopped, err: err})
-	case done == nil:
-		return c.fail(k.op, &Error{Class: classLocked, Message: "no call before " + until.UTC().Format(time.RFC3339)})
-	}
-	start := time.Now()
-	e := c.roundTrip(ctx, k, out)
-	done(told(e))
-	c.observe(k.op, time.Since(start), e)
+	done, e := c.o.Guards.enter(ctx, k.cred.name(), guardWindow, with)
 	if e != nil {
 		return c.fail(k.op, e)
 	}
+	x := Exchange{Op: k.op, Code: "200", Expires: k.cred.Expires}
+	start := time.Now()
+	e = c.roundTrip(ctx, k, out)
+	x.Duration = time.Since(start)
+	noted := done(told(e))
+	c.learn(e)
+	c.observe(x, e)
+	switch {
+	case e != nil:
+		return c.fail(k.op, e)
+	case noted != nil && k.method == http.MethodGet: // a retry has happened, whatever could be noted
+		return c.fail(k.op, &Error{Class: classLocked, err: noted})
+	}
 	return nil
+}
+
+// learn adapts the rate to what the platform says.
+func (c *Client) learn(e *Error) {
+	switch {
+	case e == nil:
+		c.o.Budget.succeeded()
+	case e.Class == iotda.ClassThrottled:
+		c.o.Budget.throttled(e.RetryAfter)
+	}
 }
 
 // told says what a call showed about its credentials.
@@ -59,14 +63,12 @@ func told(e *Error) answer {
 	return answerNothing
 }
 
-func (c *Client) observe(op string, d time.Duration, e *Error) {
+func (c *Client) observe(x Exchange, e *Error) {
 	if c.o.Observe == nil {
 		return
 	}
-	x := Exchange{Op: op, Code: "200", Duration: d, Err: e}
 	if e != nil {
-		x.Throttled = e.Class == iotda.ClassThrottled
-		x.Code = "error"
+		x.Err, x.Throttled, x.Code = e, e.Class == iotda.ClassThrottled, "error"
 		if e.whole {
 			x.Code = strconv.Itoa(e.Status)
 		}
@@ -75,48 +77,30 @@ func (c *Client) observe(op string, d time.Duration, e *Error) {
 }
 
 func (c *Client) roundTrip(ctx context.Context, k call, out any) *Error {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
-	var reached atomic.Bool // set by the transport's goroutine
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { reached.Store(true) },
-	})
 	req, err := c.request(ctx, k)
 	if err != nil {
 		return &Error{Class: classCredentials, err: err}
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		class := iotda.ClassTransient
-		if errors.Is(err, context.Canceled) {
-			class = classStopped
-		}
-		return &Error{Class: class, reached: reached.Load(), err: err}
+	body := k.gate.through(req)
+	r, e := receive(c.http, req, maxReply)
+	if body != nil && body.why() != nil { // whatever came back, it was not to this
+		return &Error{Class: classHeld, err: body.why()}
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
-	e := &Error{
-		Status: resp.StatusCode, RequestID: iotda.Clip(resp.Header.Get("X-Request-Id"), 64),
-		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()), reached: true,
+	if r != nil && !r.date.IsZero() {
+		c.dated.Store(&dated{r.date, time.Now()})
 	}
-	if date, perr := http.ParseTime(resp.Header.Get("Date")); perr == nil {
-		e.ClockAhead = time.Since(date)
-	}
-	switch {
-	case err != nil:
-		e.Class, e.err = iotda.ClassTransient, fmt.Errorf("the reply was cut: %w", err)
-		return e
-	case len(body) > maxReply:
-		e.Class, e.Message = iotda.ClassBroken, fmt.Sprintf("the reply is larger than %d MB", maxReply>>20)
+	if e != nil {
 		return e
 	}
-	e.whole = true
-	if resp.StatusCode != http.StatusOK {
-		e.decode(body)
+	e = r.error()
+	if r.status != http.StatusOK {
+		e.decode(k.cred.hide(r.body))
 		return e
 	}
-	if err := json.Unmarshal(body, out); err != nil {
-		e.Class, e.Message = iotda.ClassBroken, notAReply(body, err)
+	if err := json.Unmarshal(r.body, out); err != nil {
+		e.Class, e.Message = iotda.ClassBroken, notAReply(k.cred.hide(r.body), err)
 		return e
 	}
 	return nil
@@ -149,14 +133,3 @@ func notAReply(body []byte, err error) string {
 }
 
 func excerpt(body []byte) string { return strconv.Quote(iotda.Clip(string(body), 80)) }
-
-// retryAfter reads seconds or a date, and caps them.
-func retryAfter(header string, now time.Time) time.Duration {
-	var d time.Duration
-	if seconds, err := strconv.Atoi(header); err == nil {
-		d = time.Duration(min(seconds, 3600)) * time.Second
-	} else if at, err := http.ParseTime(header); err == nil {
-		d = at.Sub(now)
-	}
-	return min(max(d, 0), retryAfterMax)
-}

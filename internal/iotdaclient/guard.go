@@ -3,43 +3,92 @@ package iotdaclient
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"sync"
 	"time"
 )
 
-// The platform locks an access key for 5 minutes after five consecutive failures [doc
-// devg-apisign api-sign-0001]. Two leave room for whoever else uses the key.
+// AuthLog remembers, beyond this process, which credentials were refused when.
+type AuthLog interface {
+	// BeginAuth notes a call with credentials that are not proven: it counts as refused until
+	// EndAuth says otherwise. Where two were refused within that time already, until says when
+	// the next call may be made, and nothing is noted.
+	BeginAuth(ctx context.Context, hash string, within time.Duration) (id int64, until time.Time, err error)
+	EndAuth(ctx context.Context, id int64, refused bool) error
+	// RefusedAuth notes that credentials which had been accepted were refused.
+	RefusedAuth(ctx context.Context, hash string) error
+}
+
 const (
-	guardWindow = 5 * time.Minute
+	// The platform locks an access key for 5 minutes after five consecutive failures
+	// [doc devg-apisign api-sign-0001]. Two leave room for whoever else uses the key.
 	guardMax    = 2
+	guardWindow = 5 * time.Minute
+	// IAM locks a user after as few as three failed logins in as long as an hour, as the account
+	// has it set [doc iam_17_0005].
+	loginWindow = 61 * time.Minute
 )
 
 // Guards keeps one guard per credential, shared by the connections that use it.
 type Guards struct {
-	mu sync.Mutex
-	m  map[[sha256.Size]byte]*guard
+	mu  sync.Mutex
+	log AuthLog
+	m   map[string]*guard
 }
 
-// NewGuards makes an empty set.
-func NewGuards() *Guards { return &Guards{m: map[[sha256.Size]byte]*guard{}} }
+// NewGuards makes an empty set that forgets with the process, until Keep.
+func NewGuards() *Guards { return &Guards{m: map[string]*guard{}, log: &memoryLog{}} }
 
-func (g *Guards) of(hash [sha256.Size]byte) *guard {
+// Keep has refusals remembered in log from now on.
+func (g *Guards) Keep(log AuthLog) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.m[hash] == nil {
-		g.m[hash] = &guard{probe: make(chan struct{}, 1)}
+	g.log = log
+}
+
+// enter waits until a call may be made of which two may be refused within some time, counted
+// under name. done must be called with what it told. with is the token that it carries, hashed,
+// zero for a key.
+func (g *Guards) enter(ctx context.Context, name [sha256.Size]byte, within time.Duration, with [sha256.Size]byte) (done func(answer) error, e *Error) {
+	done, until, err := g.of(name, within).enter(ctx, with)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, &Error{Class: classStopped, err: err}
+	case err != nil:
+		return nil, &Error{Class: classLocked, err: err} // what cannot be noted is not risked
+	case done == nil:
+		return nil, &Error{Class: classLocked, Message: "no call before " + until.UTC().Format(time.RFC3339), until: until}
 	}
-	return g.m[hash]
+	return done, nil
+}
+
+func (g *Guards) of(hash [sha256.Size]byte, within time.Duration) *guard {
+	name := hex.EncodeToString(hash[:])
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.m[name] == nil {
+		g.m[name] = &guard{hash: name, within: within, all: g, probe: make(chan struct{}, 1)}
+	}
+	return g.m[name]
+}
+
+func (g *Guards) authLog() AuthLog {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.log
 }
 
 // guard holds back calls with credentials that were refused. Until they are accepted
 // for the first time, and after each refusal, one call at a time probes them.
 type guard struct {
-	probe chan struct{} // holds one token while a probe is under way
+	hash   string
+	within time.Duration
+	all    *Guards
+	probe  chan struct{} // holds one token while a probe is under way
 
 	mu       sync.Mutex
 	accepted bool
-	refusals []time.Time
+	refused  [sha256.Size]byte // the token that was refused last, until the next is accepted
 }
 
 // answer is what a call told about its credentials.
@@ -51,13 +100,11 @@ const (
 	answerRefused
 )
 
-// enter waits until a call may be made. done must be called with what it told.
-func (g *guard) enter(ctx context.Context) (done func(answer), until time.Time, err error) {
-	if until := g.lockedUntil(time.Now()); !until.IsZero() {
-		return nil, until, nil
-	}
+// enter waits until a call may be made. done must be called with what it told. Where no
+// call may be made before a moment, done is nil and until that moment.
+func (g *guard) enter(ctx context.Context, with [sha256.Size]byte) (done func(answer) error, until time.Time, err error) {
 	if g.isAccepted() {
-		return g.note, time.Time{}, nil
+		return g.later(ctx, with), time.Time{}, nil
 	}
 	select {
 	case g.probe <- struct{}{}:
@@ -65,16 +112,33 @@ func (g *guard) enter(ctx context.Context) (done func(answer), until time.Time, 
 		return nil, time.Time{}, ctx.Err()
 	}
 	release := func() { <-g.probe }
-	// The probe before this one may have settled it.
-	if until := g.lockedUntil(time.Now()); !until.IsZero() {
+	if g.isAccepted() { // the probe before this one settled it
 		release()
-		return nil, until, nil
+		return g.later(ctx, with), time.Time{}, nil
 	}
-	if g.isAccepted() {
+	log := g.all.authLog()
+	id, until, err := log.BeginAuth(ctx, g.hash, g.within)
+	if err != nil || !until.IsZero() {
 		release()
-		return g.note, time.Time{}, nil
+		return nil, until, err
 	}
-	return func(a answer) { g.note(a); release() }, time.Time{}, nil
+	return func(a answer) error {
+		defer release()
+		g.note(a, with)
+		return log.EndAuth(context.WithoutCancel(ctx), id, a == answerRefused)
+	}, time.Time{}, nil
+}
+
+// later takes the answer to a call with credentials that had been accepted. A token that
+// ended while several calls carried it was refused once: it is one event, not a row of tries.
+func (g *guard) later(ctx context.Context, with [sha256.Size]byte) func(answer) error {
+	return func(a answer) error {
+		again := g.note(a, with)
+		if a != answerRefused || again {
+			return nil
+		}
+		return g.all.authLog().RefusedAuth(context.WithoutCancel(ctx), g.hash)
+	}
 }
 
 func (g *guard) isAccepted() bool {
@@ -83,28 +147,77 @@ func (g *guard) isAccepted() bool {
 	return g.accepted
 }
 
-func (g *guard) note(a answer) {
+// note tells whether it is a token's refusal that has been noted before.
+func (g *guard) note(a answer, with [sha256.Size]byte) (again bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch a {
 	case answerAccepted:
-		g.accepted = true
+		g.accepted, g.refused = true, [sha256.Size]byte{}
 	case answerRefused:
-		g.accepted = false
-		g.refusals = append(g.refusals, time.Now())
+		again = g.refused == with && with != [sha256.Size]byte{}
+		g.accepted, g.refused = false, with
 	case answerNothing:
 	}
+	return again
 }
 
-// lockedUntil gives when calls may be made again, the zero time if they may now.
-func (g *guard) lockedUntil(now time.Time) time.Time {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for len(g.refusals) > 0 && now.Sub(g.refusals[0]) >= guardWindow {
-		g.refusals = g.refusals[1:]
+// memoryLog is an AuthLog for as long as the process lasts.
+type memoryLog struct {
+	mu   sync.Mutex
+	last int64
+	used map[string]map[int64]time.Time
+}
+
+// BeginAuth notes a call.
+func (m *memoryLog) BeginAuth(_ context.Context, hash string, within time.Duration) (int64, time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	var oldest time.Time
+	for id, at := range m.used[hash] {
+		if now.Sub(at) >= within {
+			delete(m.used[hash], id)
+		} else if oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
 	}
-	if len(g.refusals) < guardMax {
-		return time.Time{}
+	if len(m.used[hash]) >= guardMax {
+		return 0, oldest.Add(within), nil
 	}
-	return g.refusals[len(g.refusals)-guardMax].Add(guardWindow)
+	return m.add(hash, now), time.Time{}, nil
+}
+
+func (m *memoryLog) add(hash string, at time.Time) int64 {
+	if m.used == nil {
+		m.used = map[string]map[int64]time.Time{}
+	}
+	if m.used[hash] == nil {
+		m.used[hash] = map[int64]time.Time{}
+	}
+	m.last++
+	m.used[hash][m.last] = at
+	return m.last
+}
+
+// EndAuth takes a call back, or dates its refusal.
+func (m *memoryLog) EndAuth(_ context.Context, id int64, refused bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, used := range m.used {
+		if _, ok := used[id]; ok && refused {
+			used[id] = time.Now()
+		} else {
+			delete(used, id)
+		}
+	}
+	return nil
+}
+
+// RefusedAuth notes a refusal.
+func (m *memoryLog) RefusedAuth(_ context.Context, hash string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.add(hash, time.Now())
+	return nil
 }

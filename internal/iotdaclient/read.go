@@ -34,14 +34,15 @@ func (b Backoff) Start() *backoff.ExponentialBackOff {
 // begun is the start of the try that succeeded.
 func (c *Client) read(ctx context.Context, k call, out any) (begun time.Time, err error) {
 	pauses := &pausing{BackOff: c.o.Backoff.Start()}
+	renewed := false
 	err = backoff.Retry(func() error {
-		free, err := c.Acquire(ctx)
+		free, err := c.acquire(ctx, readsAfter)
 		if err != nil {
 			return backoff.Permanent(c.fail(k.op, &Error{Class: classStopped, err: err}))
 		}
 		defer free()
-		begun = time.Now()
-		e := c.exchange(ctx, k, out)
+		var e *Error
+		begun, e = c.once(ctx, k, &renewed, out)
 		switch {
 		case e == nil:
 			return nil
@@ -72,18 +73,20 @@ func (p *pausing) NextBackOff() time.Duration {
 	return max(next, p.atLeast)
 }
 
-// EachTask reads every task of one type, the newest ids first, and calls f with each
-// once. begun is the start of the first page's read. It stops at f's first error.
-func (c *Client) EachTask(ctx context.Context, typ iotda.TaskType, f func(iotda.Task) error) (begun time.Time, err error) {
+// EachTask reads every task of one type, in one resource space where app names one, the
+// newest ids first, and calls f with each once. begun is the start of the first page's read. It stops at f's first error.
+func (c *Client) EachTask(ctx context.Context, typ iotda.TaskType, app string, f func(iotda.Task) error) (begun time.Time, err error) {
 	marker := iotda.FirstMarker
 	for {
+		query := map[string]string{"task_type": string(typ), "limit": strconv.Itoa(iotda.MaxPageSize), "marker": marker}
+		if app != "" {
+			query["app_id"] = app
+		}
 		var reply struct {
 			Tasks *[]iotda.Task `json:"batchtasks"`
 			Page  iotda.Page    `json:"page"`
 		}
-		at, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: map[string]string{
-			"task_type": string(typ), "limit": strconv.Itoa(iotda.MaxPageSize), "marker": marker,
-		}}, &reply)
+		at, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: query}, &reply)
 		if begun.IsZero() {
 			begun = at
 		}
@@ -158,4 +161,6 @@ func (c *Client) following(op, marker, next string) (string, error) {
 	return next, nil
 }
 
-func (c *Client) path(rest string) string { return "/v5/iot/" + c.o.ProjectID + "/batchtasks" + rest }
+func (c *Client) root() string { return "/v5/iot/" + c.o.ProjectID }
+
+func (c *Client) path(rest string) string { return c.root() + "/batchtasks" + rest }

@@ -32,9 +32,10 @@ type RetryAnswer struct {
 }
 
 // RetryTask asks the platform to re-run these targets of a task, 1 to 100. The caller
-// holds a slot from Acquire. It sends one request, once. An error is an *Error, whose
-// NoEffect tells whether it is proven that nothing happened.
-func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string) (RetryAnswer, *Error) {
+// holds a slot from Acquire. It sends one request, once, unless the gate, which may be nil,
+// holds it back. An error is an *Error, whose NoEffect tells whether it is proven that nothing
+// happened, and whose Held that it was the gate.
+func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string, gate Gate) (RetryAnswer, *Error) {
 	if n := len(targets); n == 0 || n > iotda.MaxTargetsPerRetry {
 		// An empty list might mean "all" to the platform, which is not documented.
 		return RetryAnswer{}, c.fail(opRetry, &Error{Class: iotda.ClassRefused, Message: fmt.Sprintf("%d targets: a call takes 1 to %d", n, iotda.MaxTargetsPerRetry)})
@@ -46,10 +47,18 @@ func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string)
 	var reply struct {
 		Targets []iotda.TargetResult `json:"targets"`
 	}
-	if e := c.exchange(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: string(body)}, &reply); e != nil {
+	if e := c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: string(body), gate: gate}, &reply); e != nil {
 		return RetryAnswer{}, e
 	}
 	return readAnswer(targets, reply.Targets), nil
+}
+
+// RetryAll asks the platform to re-run every sub-task of a task that is Fail,
+// FailWaitRetry or Stopped: an empty body means all [doc RetryBatchTask]. What its answer
+// names is not documented, so a 200 says that the task was taken, and no more.
+func (c *Client) RetryAll(ctx context.Context, taskID string, gate Gate) *Error {
+	var reply struct{}
+	return c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: "{}", gate: gate}, &reply)
 }
 
 func readAnswer(targets []string, rows []iotda.TargetResult) RetryAnswer {

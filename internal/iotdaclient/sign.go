@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"time"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
@@ -22,6 +23,10 @@ type call struct {
 	op, method, path string
 	query            map[string]string
 	body             string
+	gate             Gate // nil = none
+
+	cred    Credential
+	timeout time.Duration // of the round trip
 }
 
 // request builds the signed request. The SDK's core signs its own request type, so the
@@ -40,7 +45,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 		b.AddHeaderParam("Instance-Id", c.o.InstanceID)
 	}
 	req := b.Build()
-	if err := c.authenticate(req); err != nil {
+	if err := c.sign(req, k.cred); err != nil {
 		return nil, err
 	}
 	httpReq, err := req.ConvertRequest()
@@ -55,14 +60,9 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	return httpReq.WithContext(ctx), nil
 }
 
-func (c *Client) authenticate(req *request.DefaultHttpRequest) error {
-	cred := c.o.Credentials
+func (c *Client) sign(req *request.DefaultHttpRequest, cred Credential) error {
 	if cred.AccessKey == "" {
-		token, err := cred.token()
-		if err != nil {
-			return err
-		}
-		req.AddHeaderParam("X-Auth-Token", token)
+		req.AddHeaderParam("X-Auth-Token", cred.Token)
 		return nil
 	}
 	if cred.SecurityToken != "" {

@@ -21,6 +21,8 @@ type Known struct {
 	Operations []string // of the API
 	Sweeps     []string // results of a sweep
 	Surprises  []string // of the platform
+	Skips      []string // why a tick is not swept by itself
+	TaskStates []string
 }
 
 // Cause is why sub-tasks fail: a rule's name and the class of it.
@@ -39,6 +41,8 @@ type Metrics struct {
 	TimeToRecovery     *prometheus.HistogramVec // connection, policy
 	AttemptsToRecovery *prometheus.HistogramVec // connection, policy
 
+	TaskRetries   *prometheus.CounterVec   // connection, policy, task_type, outcome
+	TicksSkipped  *prometheus.CounterVec   // connection, policy, why
 	Sweeps        *prometheus.CounterVec   // connection, policy, result
 	SweepDuration *prometheus.HistogramVec // connection, policy
 	LastSuccess   *prometheus.GaugeVec     // connection, policy
@@ -51,10 +55,15 @@ type Metrics struct {
 	RateLimit       *prometheus.GaugeVec     // connection
 	ConnectionUp    *prometheus.GaugeVec     // connection, reason
 	Surprises       *prometheus.CounterVec   // connection, kind
+	ClockOffset     *prometheus.GaugeVec     // connection
+	CredentialsEnd  *prometheus.GaugeVec     // connection
 
 	LedgerWrites prometheus.Histogram
 	LedgerErrors prometheus.Counter
 	OldestOpen   *prometheus.GaugeVec // connection
+	configInfo   *prometheus.GaugeVec // hash
+	reloadOK     prometheus.Gauge
+	reloadAt     *prometheus.GaugeVec
 	reg          prometheus.Registerer
 }
 
@@ -71,12 +80,14 @@ func New(reg prometheus.Registerer, known Known) *Metrics {
 		Closed:   f.counter("targets_closed_total", "Targets that came to an end, once for each number of attempts they had by then.", "connection", "policy", "task_type", "outcome"),
 		Failures: f.counter("failures_total", "Failed and rejected attempts by the rule that matched the error.", "connection", "policy", "rule", "class"),
 		Targets:  f.gauge("targets", "Targets by the reason of their verdict in the last complete sweep.", "connection", "policy", "reason"),
-		Tasks:    f.gauge("tasks", "Batch tasks of the policy in the last complete sweep: active ones are open to retries.", "connection", "policy", "state"),
+		Tasks:    f.gauge("tasks", "Batch tasks of the policy in the last complete sweep: active ones are open to retries, and the others would be.", "connection", "policy", "state"),
 		TimeToRecovery: f.histogram("time_to_recovery_seconds", "Time from a target's first attempt to its recovery.",
 			[]float64{60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400, 2 * 86400, 4 * 86400, 7 * 86400, 14 * 86400}, perPolicy...),
 		AttemptsToRecovery: f.histogram("attempts_to_recovery", "Attempts that a recovered target took.",
 			[]float64{1, 2, 3, 4, 5, 7, 10, 20}, perPolicy...),
 
+		TaskRetries:   f.counter("task_retries_total", "Whole tasks that a policy in targets.mode all re-ran, by what became of it.", "connection", "policy", "task_type", "outcome"),
+		TicksSkipped:  f.counter("ticks_skipped_total", "Ticks that were not swept by themselves.", "connection", "policy", "why"),
 		Sweeps:        f.counter("sweeps_total", "Sweeps by result.", "connection", "policy", "result"),
 		SweepDuration: f.histogram("sweep_duration_seconds", "Duration of a sweep.", []float64{.1, .5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600}, perPolicy...),
 		LastSuccess:   f.gauge("policy_last_success_timestamp_seconds", "When the policy's last complete sweep ended.", perPolicy...),
@@ -86,12 +97,17 @@ func New(reg prometheus.Registerer, known Known) *Metrics {
 		Requests:        f.counter("api_requests_total", "Calls of the platform's API by HTTP status; error where no whole reply came.", "connection", "operation", "code"),
 		RequestDuration: f.histogram("api_request_duration_seconds", "Duration of one call of the platform's API.", prometheus.DefBuckets, "connection", "operation"),
 		Throttled:       f.counter("api_throttled_total", "Calls that the platform answered with flow control.", "connection"),
-		RateLimit:       f.gauge("rate_limit", "Calls a second that the connection may make.", "connection"),
+		RateLimit:       f.gauge("rate_limit", "Calls a second that the connection may make, with those that share its budget. Throttling lowers it for a while.", "connection"),
 		ConnectionUp:    f.gauge("connection_up", "1 if the last reading of the connection's tasks succeeded; else 0, with the class of its error as reason.", "connection", "reason"),
+		ClockOffset:     f.gauge("clock_offset_seconds", "How far this machine's clock is ahead of the platform's.", "connection"),
+		CredentialsEnd:  f.gauge("credentials_expiry_timestamp_seconds", "When the token or temporary key that the last call was made with ends, where that is known.", "connection"),
 		Surprises:       f.counter("platform_surprises_total", "Replies that contradict what is known of the platform.", "connection", "kind"),
 
 		LedgerWrites: f.histogram("ledger_write_duration_seconds", "Duration of one transaction that writes the ledger.", prometheus.DefBuckets).WithLabelValues().(prometheus.Histogram),
 		LedgerErrors: f.counter("ledger_errors_total", "Transactions on the ledger that failed.").WithLabelValues(),
+		configInfo:   f.gauge("config_info", "Always 1; a hash of the configuration that is in force.", "hash"),
+		reloadOK:     f.gauge("config_last_reload_successful", "1 if the last reload took the configuration, or there was none.").WithLabelValues(),
+		reloadAt:     f.gauge("config_last_reload_success_timestamp_seconds", "When the configuration that is in force was read."),
 		OldestOpen:   f.gauge("oldest_open_attempt_timestamp_seconds", "When the oldest attempt without an outcome was claimed.", "connection"),
 	}
 }
@@ -111,8 +127,14 @@ func (m *Metrics) AddConnection(name string, perSecond float64) {
 	}
 }
 
-// AddPolicy gives a policy its series on one connection.
-func (m *Metrics) AddPolicy(connection, policy, schedule string, taskTypes []string) {
+// AddPolicy gives a policy its series on one connection. rules are its own.
+func (m *Metrics) AddPolicy(connection, policy, schedule string, taskTypes []string, rules []Cause) {
+	for _, rule := range rules {
+		m.Failures.WithLabelValues(connection, policy, rule.Rule, rule.Class)
+	}
+	for _, why := range m.known.Skips {
+		m.TicksSkipped.WithLabelValues(connection, policy, why)
+	}
 	m.PolicyInfo.WithLabelValues(connection, policy, schedule).Set(1)
 	for _, taskType := range taskTypes {
 		for _, result := range m.known.Results {
@@ -120,6 +142,7 @@ func (m *Metrics) AddPolicy(connection, policy, schedule string, taskTypes []str
 		}
 		for _, outcome := range m.known.Outcomes {
 			m.Settled.WithLabelValues(connection, policy, taskType, outcome)
+			m.TaskRetries.WithLabelValues(connection, policy, taskType, outcome)
 		}
 		for _, ending := range m.known.Endings {
 			m.Closed.WithLabelValues(connection, policy, taskType, ending)
@@ -134,6 +157,47 @@ func (m *Metrics) AddPolicy(connection, policy, schedule string, taskTypes []str
 	m.SweepDuration.WithLabelValues(connection, policy)
 	m.TimeToRecovery.WithLabelValues(connection, policy)
 	m.AttemptsToRecovery.WithLabelValues(connection, policy)
+}
+
+// RemovePolicy takes the series of a policy on one connection away.
+func (m *Metrics) RemovePolicy(connection, policy string) {
+	labels := prometheus.Labels{"connection": connection, "policy": policy}
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+		m.Attempts, m.Settled, m.Closed, m.Failures, m.Targets, m.Tasks, m.TimeToRecovery, m.AttemptsToRecovery,
+		m.TaskRetries, m.TicksSkipped, m.Sweeps, m.SweepDuration, m.LastSuccess, m.NextSweep, m.PolicyInfo,
+	} {
+		v.DeletePartialMatch(labels)
+	}
+}
+
+// RemoveConnection takes the series of a connection away.
+func (m *Metrics) RemoveConnection(name string) {
+	labels := prometheus.Labels{"connection": name}
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+		m.Requests, m.RequestDuration, m.Throttled, m.RateLimit, m.ConnectionUp, m.Surprises, m.ClockOffset,
+		m.CredentialsEnd, m.OldestOpen,
+	} {
+		v.DeletePartialMatch(labels)
+	}
+}
+
+// SetTasks sets how many tasks were in each state; a state without any is 0.
+func (m *Metrics) SetTasks(connection, policy string, counts map[string]int) {
+	for _, state := range m.known.TaskStates {
+		m.Tasks.WithLabelValues(connection, policy, state).Set(float64(counts[state]))
+	}
+}
+
+// Reloaded notes whether a configuration was taken, and which is in force since when.
+func (m *Metrics) Reloaded(ok bool, hash string, at time.Time) {
+	if !ok {
+		m.reloadOK.Set(0)
+		return
+	}
+	m.reloadOK.Set(1)
+	m.configInfo.Reset()
+	m.configInfo.WithLabelValues(hash).Set(1)
+	m.reloadAt.WithLabelValues().Set(Seconds(at))
 }
 
 // SetTargets sets how many targets had each reason; a reason without any is 0.
@@ -163,10 +227,31 @@ func (m *Metrics) Ledger(created time.Time, sizes func() (ledger, wal int64)) {
 }
 
 // Info exports what is running.
-func (m *Metrics) Info(version, goVersion, configHash string) {
+func (m *Metrics) Info(version, goVersion string) {
 	f := factory{m.reg}
 	f.gauge("build_info", "Always 1; what is running, as labels.", "version", "goversion").WithLabelValues(version, goVersion).Set(1)
-	f.gauge("config_info", "Always 1; a hash of the configuration that is in force.", "hash").WithLabelValues(configHash).Set(1)
+}
+
+// Call is one finished call of the platform's API.
+type Call struct {
+	Operation, Code string
+	Duration        time.Duration
+	Throttled       bool
+	PerSecond       float64   // the rate that the connection has from now on
+	CredentialsEnd  time.Time // zero = not known
+}
+
+// ObserveCall counts one call.
+func (m *Metrics) ObserveCall(connection string, c Call) {
+	m.Requests.WithLabelValues(connection, c.Operation, c.Code).Inc()
+	m.RequestDuration.WithLabelValues(connection, c.Operation).Observe(c.Duration.Seconds())
+	m.RateLimit.WithLabelValues(connection).Set(c.PerSecond)
+	if c.Throttled {
+		m.Throttled.WithLabelValues(connection).Inc()
+	}
+	if !c.CredentialsEnd.IsZero() {
+		m.CredentialsEnd.WithLabelValues(connection).Set(Seconds(c.CredentialsEnd))
+	}
 }
 
 // ObserveWrite counts one write of the ledger.

@@ -22,8 +22,12 @@ func TestEverySeriesIsNamedWellAndThereFromTheStart(t *testing.T) {
 		Reasons: []string{"due", "backoff"}, Operations: []string{"ListBatchTasks"}, Sweeps: []string{"complete"}, Surprises: []string{"marker"},
 	})
 	m.AddConnection("prod", 5)
-	m.AddPolicy("prod", "upgrades", "@hourly", []string{"firmwareUpgrade"})
-	m.Info("v1", "go1.26", "abc")
+	m.AddPolicy("prod", "upgrades", "@hourly", []string{"firmwareUpgrade"}, []metrics.Cause{{Rule: "my-own", Class: "device"}})
+	m.Info("v1", "go1.26")
+	m.Reloaded(true, "abc", time.Unix(2000, 0))
+	m.Reloaded(true, "def", time.Unix(3000, 0))
+	m.Reloaded(false, "", time.Time{})
+	m.ObserveCall("prod", metrics.Call{Operation: "ListBatchTasks", Code: "200", Duration: time.Second, PerSecond: 2.5, CredentialsEnd: time.Unix(4000, 0)})
 	m.Ledger(time.Unix(1000, 0), func() (int64, int64) { return 4096, 8 })
 	m.SetTargets("prod", "upgrades", map[string]int{"due": 3})
 	m.SetConnection("prod", "auth")
@@ -43,11 +47,22 @@ func TestEverySeriesIsNamedWellAndThereFromTheStart(t *testing.T) {
 		`retryd_ledger_errors_total 1`,
 		`retryd_targets{connection="prod",policy="upgrades",reason="due"} 3`,
 		`retryd_targets{connection="prod",policy="upgrades",reason="backoff"} 0`,
+		`retryd_failures_total{class="device",connection="prod",policy="upgrades",rule="my-own"} 0`,
+		`retryd_config_info{hash="def"} 1`, `retryd_config_last_reload_successful 0`, `retryd_config_last_reload_success_timestamp_seconds 3000`,
+		`retryd_rate_limit{connection="prod"} 2.5`, `retryd_credentials_expiry_timestamp_seconds{connection="prod"} 4000`,
 		`retryd_sweeps_total{connection="prod",policy="upgrades",result="complete"} 0`,
 		`retryd_api_requests_total{code="error",connection="prod",operation="ListBatchTasks"} 0`,
 	} {
 		require.Contains(t, recorder.Body.String(), want)
 	}
+	require.NotContains(t, recorder.Body.String(), `hash="abc"`, "one configuration is in force")
 	require.NotContains(t, recorder.Body.String(), `reason="auth"`, "a connection has one state")
 	require.NotContains(t, recorder.Body.String(), "retryd_policy_last_success_timestamp_seconds{", "a time is absent until there is one")
+	m.RemovePolicy("prod", "upgrades")
+	m.RemoveConnection("prod")
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		require.NotContains(t, f.String(), `"prod"`, "what is gone leaves no series")
+	}
 }

@@ -17,10 +17,13 @@ type Target struct {
 // Backoff is how long a target rests after its n-th attempt failed:
 //
 //	min(Max, Initial * Multiplier^(n-1)) * (1 + Jitter*u),  u in [-1, 1)
+//
+// or, where there are Delays, the n-th of them, and the last one from then on.
 type Backoff struct {
 	Initial    time.Duration
 	Multiplier float64
 	Max        time.Duration
+	Delays     []time.Duration
 	Jitter     float64 // 0 to 1
 }
 
@@ -32,6 +35,9 @@ func (b Backoff) After(counted, n int, t Target) time.Duration {
 	}
 	// In floating point, so that a large exponent ends at Max and not in an overflow.
 	rest := math.Min(float64(b.Max), float64(b.Initial)*math.Pow(b.Multiplier, float64(counted-1)))
+	if len(b.Delays) > 0 {
+		rest = float64(b.Delays[min(counted, len(b.Delays))-1])
+	}
 	return time.Duration(rest * (1 + b.Jitter*unit(t, n)))
 }
 

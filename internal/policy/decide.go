@@ -11,11 +11,18 @@ import (
 // Reason names a decision. The same words stand in plan, log, metrics and docs.
 type Reason string
 
-// The reasons for which a whole task is left alone, in the order they are looked at.
+// The reasons for which a whole task is left alone, in the order they are looked at. Whose a
+// task is comes first: what a policy would think of another's task is nobody's concern.
 const (
-	TaskStatus  Reason = "task_status"  // in a state in which the platform or the policy takes no retry
-	TaskAge     Reason = "task_age"     // older than tasks.max_age
-	OtherPolicy Reason = "other_policy" // an earlier policy in the file owns it
+	OtherPolicy      Reason = "other_policy"      // an earlier policy in the file owns it
+	TaskStatus       Reason = "task_status"       // in a state in which the platform or the policy takes no retry
+	TaskAge          Reason = "task_age"          // older than tasks.max_age
+	Backlog          Reason = "backlog"           // made before the policy was first seen
+	ConnectionDown   Reason = "connection_down"   // its connection cannot be used now
+	Paused           Reason = "paused"            // by a person; also a reason for one target
+	OutsideWindow    Reason = "outside_window"    // outside every window, or in a blackout
+	AwaitingApproval Reason = "awaiting_approval" // in mode approve, without a valid approval
+	Halted           Reason = "halted"            // too many of its retries failed
 )
 
 // The reasons for one target, in the order they are looked at.
@@ -28,16 +35,24 @@ const (
 	Exhausted    Reason = "exhausted"    // attempts.max reached
 	Expired      Reason = "expired"      // attempts.give_up_after reached
 	InBackoff    Reason = "backoff"      // rests until Verdict.NotBefore
+	Offline      Reason = "offline"      // targets.require_online, and it is not
+	Capped       Reason = "capped"       // due, but a limit is reached
+	Observed     Reason = "observe"      // due, but the policy only observes
 	Due          Reason = "due"          // to be retried now
 )
 
 // TaskReasons lists the reasons that close a whole task.
-func TaskReasons() []Reason { return []Reason{TaskStatus, TaskAge, OtherPolicy} }
-
-// TargetReasons lists the reasons that a target can have.
-func TargetReasons() []Reason {
-	return []Reason{NotSelected, Excluded, SupersededBy, InFlight, Permanent, Exhausted, Expired, InBackoff, Due}
+func TaskReasons() []Reason {
+	return []Reason{OtherPolicy, TaskStatus, TaskAge, Backlog, ConnectionDown, Paused, OutsideWindow, AwaitingApproval, Halted}
 }
+
+// TargetReasons lists the reasons that a target can have beside those of its task.
+func TargetReasons() []Reason {
+	return []Reason{NotSelected, Excluded, SupersededBy, InFlight, Permanent, Exhausted, Expired, InBackoff, Offline, Capped, Observed, Due}
+}
+
+// Reasons lists every reason, in the order they are looked at.
+func Reasons() []Reason { return slices.Concat(TaskReasons(), TargetReasons()) }
 
 // Final tells whether the reason ends the target's retries until a person steps in.
 func (r Reason) Final() bool { return r == Permanent || r == Exhausted || r == Expired }
@@ -58,7 +73,10 @@ type Record struct {
 	SeenAt  time.Time // start of the read, or the answer, that showed how the last counted attempt ended
 	// RejectCode and RejectText are the platform's words where the last attempt was rejected.
 	RejectCode, RejectText string
-	OpenTask               string // the task in which the device has an open attempt; empty = none
+	Refused                bool      // rejected by a call that was refused for this target alone
+	OpenTask               string    // the task in which the device has an open attempt; empty = none
+	Paused                 string    // why a person paused it; empty = not paused
+	PauseEnds              time.Time // zero = when a person resumes it
 }
 
 // Facts are everything that is known of one target at the time of deciding.
@@ -71,76 +89,142 @@ type Facts struct {
 	NewerUnknown bool
 }
 
+// TaskFacts are everything that is known of a task at the time of deciding.
+type TaskFacts struct {
+	Task      iotda.Task
+	Owner     *Policy   // Owner's result
+	FirstSeen time.Time // when the policy was first seen on the connection; zero = now
+	Attempted bool      // the ledger has attempts of the task: it has been taken on
+	Refused   bool      // the platform refused its retries twice, and it has not changed since
+	Down      string    // why the connection cannot be used; empty = it can
+	Paused    string    // why a person paused it; empty = not paused
+	PauseEnds time.Time // zero = when a person resumes it
+	Approval  string    // why there is no valid approval; empty = there is one, or none is needed
+	Halted    string    // why it is halted; empty = it is not
+	HaltEnds  time.Time // zero = when a person resumes it
+}
+
 // DecideTask says whether the task is closed to the policy as a whole. The zero Verdict
-// means that it is open and its targets are decided one by one. owner is Owner's result.
-func (p *Policy) DecideTask(t iotda.Task, owner *Policy, now time.Time) Verdict {
-	if !t.Status.Retryable() || !slices.Contains(p.Tasks.Statuses, t.Status) {
-		return Verdict{Reason: TaskStatus, Detail: string(t.Status)}
+// means that it is open and its targets are decided one by one.
+func (p *Policy) DecideTask(f TaskFacts, now time.Time) Verdict {
+	if v := p.decideSelection(f, now); v.Reason != "" {
+		return v
 	}
-	if p.Tasks.MaxAge > 0 {
-		switch created := t.Created(); {
-		case created.IsZero():
-			return Verdict{Reason: TaskAge, Detail: "its create_time cannot be read"}
-		case now.Sub(created) > p.Tasks.MaxAge:
-			return Verdict{Reason: TaskAge, Detail: "created " + created.Format(time.RFC3339)}
-		}
+	if f.Down != "" {
+		return Verdict{Reason: ConnectionDown, Detail: f.Down}
 	}
-	if owner != p {
-		return Verdict{Reason: OtherPolicy, Detail: owner.Name}
+	if f.Paused != "" {
+		return Verdict{Reason: Paused, Detail: f.Paused, NotBefore: f.PauseEnds}
+	}
+	if v := p.Outside(now); v.Reason != "" {
+		return v
+	}
+	if p.Mode == ModeApprove && f.Approval != "" {
+		return Verdict{Reason: AwaitingApproval, Detail: f.Approval}
+	}
+	if f.Halted != "" {
+		return Verdict{Reason: Halted, Detail: f.Halted, NotBefore: f.HaltEnds}
 	}
 	return Verdict{}
 }
 
-// Decide says what is to be done about one target of an open task. It depends on its
-// arguments only: the same facts at the same now give the same verdict.
+// decideSelection holds the task against what the policy says about tasks.
+func (p *Policy) decideSelection(f TaskFacts, now time.Time) Verdict {
+	t, created := f.Task, f.Task.Created()
+	switch {
+	case f.Owner != p:
+		return Verdict{Reason: OtherPolicy, Detail: f.Owner.Name}
+	case !t.Status.Retryable() || !slices.Contains(p.Tasks.Statuses, t.Status):
+		return Verdict{Reason: TaskStatus, Detail: iotda.Clip(string(t.Status), 40)}
+	case f.Refused:
+		return Verdict{Reason: TaskStatus, Detail: string(t.Status) + ", and the platform refused its retries twice: left alone until it changes"}
+	case p.Tasks.MaxAge > 0 && created.IsZero():
+		return Verdict{Reason: TaskAge, Detail: "its create_time cannot be read"}
+	case p.Tasks.MaxAge > 0 && now.Sub(created) > p.Tasks.MaxAge:
+		return Verdict{Reason: TaskAge, Detail: "created " + created.Format(time.RFC3339)}
+	case p.isBacklog(f, now):
+		return Verdict{Reason: Backlog, Detail: "created " + created.Format(time.RFC3339) + ", before this policy was first seen"}
+	}
+	return Verdict{}
+}
+
+// isBacklog: a task that has been taken on is finished, also under a policy's new name.
+func (p *Policy) isBacklog(f TaskFacts, now time.Time) bool {
+	if p.Tasks.Backlog || p.Tasks.Particular() || f.Attempted {
+		return false
+	}
+	since := f.FirstSeen
+	if since.IsZero() {
+		since = now
+	}
+	return f.Task.Created().Before(since)
+}
+
+// Decide says what is to be done about one target of an open task, limits apart. It
+// depends on its arguments only: the same facts at the same now give the same verdict.
 func (p *Policy) Decide(f Facts, now time.Time) Verdict {
 	device, r := f.Target.DeviceID, f.Record
 	switch {
 	case !f.Subtask.Status.Retryable() || !slices.Contains(p.Targets.Statuses, f.Subtask.Status):
-		return Verdict{Reason: NotSelected, Detail: string(f.Subtask.Status)}
-	case len(p.Targets.Include) > 0 && !matchesAny(p.Targets.Include, device):
+		return Verdict{Reason: NotSelected, Detail: iotda.Clip(string(f.Subtask.Status), 40)}
+	case !p.Targets.included(device):
 		return Verdict{Reason: Excluded, Detail: "not in targets.include"}
-	case matchesAny(p.Targets.Exclude, device):
+	case p.Targets.excluded(device):
 		return Verdict{Reason: Excluded, Detail: "in targets.exclude"}
 	case p.Tasks.Superseded == SupersededSkip && f.NewerBy != "":
 		return Verdict{Reason: SupersededBy, Detail: "by task " + f.NewerBy}
 	case p.Tasks.Superseded == SupersededSkip && f.NewerUnknown:
 		return Verdict{Reason: SupersededBy, Detail: "perhaps: a newer task's members could not be read"}
+	case r.Paused != "":
+		return Verdict{Reason: Paused, Detail: r.Paused, NotBefore: r.PauseEnds}
 	case r.OpenTask == f.Target.TaskID:
 		return Verdict{Reason: InFlight, Detail: "in this task"}
 	case r.OpenTask != "":
 		return Verdict{Reason: InFlight, Detail: "in task " + r.OpenTask}
 	}
-	if cause := f.cause(); cause.Never {
-		return Verdict{Reason: Permanent, Detail: cause.Name}
-	}
 	return p.decideByRecord(f, now)
 }
 
 func (p *Policy) decideByRecord(f Facts, now time.Time) Verdict {
-	r := f.Record
-	if r.Counted == 0 {
+	r, cause := f.Record, p.CauseOf(f)
+	switch {
+	case cause.Never:
+		return Verdict{Reason: Permanent, Detail: cause.Name}
+	case r.Counted == 0:
 		return Verdict{Reason: Due, Detail: "first attempt", NotBefore: now}
-	}
-	if r.Counted >= p.Attempts.Max {
-		return Verdict{Reason: Exhausted, Detail: fmt.Sprintf("%d of %d attempts", r.Counted, p.Attempts.Max)}
-	}
-	if p.Attempts.GiveUpAfter > 0 && now.Sub(r.FirstAt) >= p.Attempts.GiveUpAfter {
+	case r.Counted >= cause.Max:
+		return Verdict{Reason: Exhausted, Detail: fmt.Sprintf("%d of %d attempts%s", r.Counted, cause.Max, cause.byRule())}
+	case p.Attempts.GiveUpAfter > 0 && now.Sub(r.FirstAt) >= p.Attempts.GiveUpAfter:
 		return Verdict{Reason: Expired, Detail: "first attempt at " + r.FirstAt.UTC().Format(time.RFC3339)}
 	}
-	notBefore := r.SeenAt.Add(p.Attempts.Backoff.After(r.Counted, r.N, f.Target))
-	detail := fmt.Sprintf("attempt %d of %d", r.Counted+1, p.Attempts.Max)
+	notBefore := r.SeenAt.Add(cause.Backoff.After(r.Counted, r.N, f.Target))
+	v := Verdict{Reason: Due, Detail: fmt.Sprintf("attempt %d of %d%s", r.Counted+1, cause.Max, cause.byRule()), NotBefore: notBefore}
 	if now.Before(notBefore) {
-		return Verdict{Reason: InBackoff, Detail: detail, NotBefore: notBefore}
+		v.Reason = InBackoff
 	}
-	return Verdict{Reason: Due, Detail: detail, NotBefore: notBefore}
+	return v
 }
 
-// Cause names why the target failed last: the platform's refusal of the last attempt
-// where it refused it, else the sub-task's own error.
-func (f Facts) cause() iotda.Cause {
-	if f.Record.State == Rejected {
-		return iotda.CauseOf(f.Record.RejectCode, f.Record.RejectText)
+func (c Cause) byRule() string {
+	if !c.own {
+		return ""
 	}
-	return iotda.CauseOf(f.Subtask.Cause())
+	return ", rule " + c.Name
+}
+
+// refused is the cause of a target for which alone the platform refused the whole call.
+const refused = "refused"
+
+// CauseOf says why the target failed last: the platform's refusal of the last attempt
+// where it refused it, else the sub-task's own error.
+func (p *Policy) CauseOf(f Facts) Cause {
+	code, text := f.Subtask.Cause()
+	if f.Record.State == Rejected {
+		code, text = f.Record.RejectCode, f.Record.RejectText
+	}
+	c := p.Cause(code, text)
+	if f.Record.State == Rejected && f.Record.Refused && !c.own {
+		c.Name, c.Class, c.Never = refused, iotda.CausePlatform, true
+	}
+	return c
 }

@@ -18,7 +18,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func newPolicy() *policy.Policy {
 	return &policy.Policy{
 		Name: "p", Connections: []string{"prod"},
-		Tasks:   policy.TaskRules{Types: policy.TaskTypes(), Statuses: policy.TaskStatuses(), MaxAge: 30 * 24 * time.Hour, Superseded: policy.SupersededSkip},
+		Tasks:   policy.TaskRules{Types: policy.TaskTypes(), Statuses: policy.TaskStatuses(), MaxAge: 30 * 24 * time.Hour, Backlog: true, Superseded: policy.SupersededSkip},
 		Targets: policy.TargetRules{Statuses: []iotda.SubtaskStatus{iotda.SubtaskFail}},
 		Attempts: policy.AttemptRules{
 			Max: 3, Backoff: policy.Backoff{Initial: 30 * time.Minute, Multiplier: 3, Max: 24 * time.Hour, Jitter: 0.2},
@@ -43,6 +43,7 @@ var cases = []struct {
 	{policy.NotSelected, "Processing", func(_ *policy.Policy, f *policy.Facts) { f.Subtask.Status = iotda.SubtaskProcessing }},
 	{policy.Excluded, "in targets.exclude", func(p *policy.Policy, _ *policy.Facts) { p.Targets.Exclude = must("d.*") }},
 	{policy.SupersededBy, "by task t2", func(_ *policy.Policy, f *policy.Facts) { f.NewerBy = "t2" }},
+	{policy.Paused, "device, by ops", func(_ *policy.Policy, f *policy.Facts) { f.Record.Paused = "device, by ops" }},
 	{policy.InFlight, "in task t9", func(_ *policy.Policy, f *policy.Facts) { f.Record.OpenTask = "t9" }},
 	{policy.Permanent, "unsupported-package", func(_ *policy.Policy, f *policy.Facts) {
 		f.Subtask.Error = &iotda.SubtaskError{Message: "Unsupported package type"}
@@ -81,7 +82,8 @@ func TestEachReasonAppliesAndWinsOverAllThatComeAfterIt(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, cases, len(policy.TargetReasons()), "a reason has no case")
+	// Paused is a reason for tasks too; offline, capped and observe come after Decide.
+	require.Len(t, cases, len(policy.TargetReasons())+1-3, "a reason has no case")
 }
 
 func TestDetailsSayWhichTaskAndWhy(t *testing.T) {
@@ -145,21 +147,21 @@ func TestATaskBelongsToTheFirstPolicyThatSelectsItWhateverItsStatusAndAge(t *tes
 	all := []*policy.Policy{first, second}
 	task := iotda.Task{ID: "a", Name: "fw-1", Type: iotda.FirmwareUpgrade, Status: iotda.TaskStopped, CreateTime: "20200101T000000Z"}
 	require.Same(t, first, policy.Owner(all, "prod", task))
-	require.Equal(t, policy.Verdict{Reason: policy.TaskStatus, Detail: "Stopped"}, first.DecideTask(task, first, now))
+	require.Equal(t, policy.Verdict{Reason: policy.TaskStatus, Detail: "Stopped"}, first.DecideTask(policy.TaskFacts{Task: task, Owner: first}, now))
 	task.Status = iotda.TaskFail
-	require.Equal(t, policy.TaskAge, first.DecideTask(task, first, now).Reason)
+	require.Equal(t, policy.TaskAge, first.DecideTask(policy.TaskFacts{Task: task, Owner: first}, now).Reason)
 	task.CreateTime = now.Add(-time.Minute).Format(iotda.TimeLayout)
-	require.Zero(t, first.DecideTask(task, first, now))
-	require.Equal(t, policy.Verdict{Reason: policy.OtherPolicy, Detail: "first"}, second.DecideTask(task, first, now))
+	require.Zero(t, first.DecideTask(policy.TaskFacts{Task: task, Owner: first}, now))
+	require.Equal(t, policy.Verdict{Reason: policy.OtherPolicy, Detail: "first"}, second.DecideTask(policy.TaskFacts{Task: task, Owner: first}, now))
 	task.CreateTime = "soon"
-	require.Equal(t, policy.TaskAge, first.DecideTask(task, first, now).Reason, "an age that is not known is too old")
+	require.Equal(t, policy.TaskAge, first.DecideTask(policy.TaskFacts{Task: task, Owner: first}, now).Reason, "an age that is not known is too old")
 	task.Name = "sw"
 	require.Same(t, second, policy.Owner(all, "prod", task))
 	require.Nil(t, policy.Owner(all, "other", task))
 	second.Tasks.IDs = []string{"b"}
 	require.Nil(t, policy.Owner(all, "prod", task))
 	task.Status = "Paused"
-	require.Equal(t, policy.TaskStatus, second.DecideTask(task, second, now).Reason, "a word that is not known is left alone")
+	require.Equal(t, policy.TaskStatus, second.DecideTask(policy.TaskFacts{Task: task, Owner: second}, now).Reason, "a word that is not known is left alone")
 }
 
 func TestAPatternMatchesTheWholeText(t *testing.T) {

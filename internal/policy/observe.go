@@ -21,6 +21,7 @@ type Settlement struct {
 	Detail  string    // why it is gone
 	Code    string    // of the failure
 	Text    string
+	Cause   Cause // of the failure, as the caller names it
 }
 
 // NoOutcome is the detail of an attempt that was closed after Terms.StaleAfter.

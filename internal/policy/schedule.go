@@ -82,3 +82,21 @@ func (s Schedule) last(tick, now time.Time) time.Time {
 		tick = next
 	}
 }
+
+// countMax bounds Count: more ticks than that are as many.
+const countMax = 100_000
+
+// Count gives how many ticks there are in (after, until], at most 100,000.
+func (s Schedule) Count(after, until time.Time) (n int) {
+	if every, ok := s.cron.(cron.ConstantDelaySchedule); ok {
+		return min(int(until.Sub(after)/every.Delay), countMax)
+	}
+	for n < countMax {
+		after = s.Next(after)
+		if after.IsZero() || after.After(until) {
+			break
+		}
+		n++
+	}
+	return n
+}

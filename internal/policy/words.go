@@ -11,3 +11,11 @@ func TaskStatuses() []iotda.TaskStatus { return iotda.RetryableTaskStatuses() }
 
 // TargetStatuses lists the sub-task statuses that a policy may name.
 func TargetStatuses() []iotda.SubtaskStatus { return iotda.RetryableSubtaskStatuses() }
+
+// CauseClass says what kind of thing made a sub-task fail.
+type CauseClass = iotda.CauseClass
+
+// Causes lists every cause that is not an operator's rule, once, by name.
+func Causes() []iotda.Cause {
+	return append(iotda.Causes(), iotda.Cause{Name: refused, Class: iotda.CausePlatform, Never: true})
+}

@@ -1,11 +1,11 @@
 package scheduler
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,135 +13,134 @@ import (
 
 	"retryd/internal/iotda"
 	"retryd/internal/iotdaclient"
+	"retryd/internal/metrics"
 	"retryd/internal/policy"
-	"retryd/internal/store"
 )
 
 // connection is one instance of the platform with the policies that apply to it.
 type connection struct {
 	*Scheduler
-	name     string
-	client   *iotdaclient.Client
-	policies []*policy.Policy // in file order
-	log      *zap.Logger
-	dry      *overlay // nil = for real
+	name, identity, hash string
+	client               *iotdaclient.Client
+	policies             atomic.Pointer[[]*policy.Policy] // in file order
+	circuit              *circuit
+	log                  *zap.Logger
+	dry                  *overlay // nil = for real
 
 	turn      *semaphore.Weighted // the sweeps take turns wave by wave, first come first served
 	listings  *semaphore.Weighted // one at a time lists
 	listed    *listing
+	apps      []iotda.App // as read last
+	appsRead  time.Time
 	observing *semaphore.Weighted // one at a time observes, while others list
 	observed  time.Time
 
-	mu     sync.Mutex
-	posted map[string]int // retry calls by task, since the start
+	clockOff atomic.Bool // and said so
+
+	mu        sync.Mutex
+	posted    map[string]int // retry calls by task, since the start
+	successes map[string]int // by task, when its failed targets were all looked at last
+	vanished  bool           // more tasks went at once than can be believed
+
+	workers map[*policy.Policy]*worker // nil key: the regular observation
 }
 
-func newConnection(s *Scheduler, client *iotdaclient.Client) *connection {
+// worker is a goroutine that can be stopped.
+type worker struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newConnection(s *Scheduler, n Connection) *connection {
 	c := &connection{
-		Scheduler: s, name: client.Name(), client: client,
-		log:  s.o.Log.With(zap.String("connection", client.Name())),
+		Scheduler: s, name: n.Client.Name(), identity: n.Identity, hash: n.Hash, client: n.Client, circuit: s.circuitOf(n.Identity),
+		log:  s.o.Log.With(zap.String("connection", n.Client.Name())),
 		turn: semaphore.NewWeighted(1), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
-		posted: map[string]int{},
+		posted: map[string]int{}, successes: map[string]int{}, workers: map[*policy.Policy]*worker{},
 	}
-	for _, p := range s.o.Policies {
-		if slices.Contains(p.Connections, c.name) {
-			c.policies = append(c.policies, p)
-		}
-	}
+	c.policies.Store(&[]*policy.Policy{})
 	return c
 }
 
-// listing is the tasks of a connection at one moment, the newest id first.
-type listing struct {
-	begun   time.Time
-	tasks   []iotda.Task
-	members map[string]members // of those tasks whose row names all of them
-}
+// current gives the policies that apply now.
+func (c *connection) current() []*policy.Policy { return *c.policies.Load() }
 
-func (l *listing) task(id string) (iotda.Task, bool) {
-	i := slices.IndexFunc(l.tasks, func(t iotda.Task) bool { return t.ID == id })
-	if i < 0 {
-		return iotda.Task{}, false
-	}
-	return l.tasks[i], true
-}
+func (c *connection) setPolicies(policies []*policy.Policy) { c.policies.Store(&policies) }
 
-// list gives the tasks as of a read begun at since or later, one that another sweep has
-// made if there is one.
-func (c *connection) list(ctx context.Context, since time.Time) (*listing, error) {
-	if err := c.listings.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	defer c.listings.Release(1)
-	if c.listed != nil && !c.listed.begun.Before(since) {
-		return c.listed, nil
-	}
-	l, err := c.readTasks(ctx)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		reason := "unknown"
-		if e := iotdaclient.AsError(err); e != nil {
-			reason = e.Short()
+// startMissing starts what does not run yet.
+func (c *connection) startMissing(ctx context.Context) {
+	c.start(ctx, nil, c.observeRegularly)
+	for _, p := range c.current() {
+		if c.workers[p] == nil {
+			c.o.Metrics.AddPolicy(c.name, p.Name, p.Schedule.Spec, labels(p.Tasks.Types), rules(p))
 		}
-		c.o.Metrics.SetConnection(c.name, reason)
-		c.surprise(err)
-		return nil, err
+		c.start(ctx, p, func(ctx context.Context) { c.follow(ctx, c, p) })
 	}
-	c.o.Metrics.SetConnection(c.name, "")
-	c.listed = l
-	if c.dry != nil {
-		return l, nil
-	}
-	return l, c.o.Store.SeeTasks(ctx, c.client.ProjectID(), rows(l.tasks))
 }
 
-func (c *connection) readTasks(ctx context.Context) (*listing, error) {
-	l := &listing{members: map[string]members{}}
-	seen := map[string]bool{}
-	for _, taskType := range c.types() {
-		begun, err := c.client.EachTask(ctx, taskType, func(t iotda.Task) error {
-			if t.Type == "" { // it was asked for
-				t.Type = taskType
-			}
-			if seen[t.ID] || !iotda.ValidTaskID(t.ID) || t.Type != taskType {
-				return nil
-			}
-			seen[t.ID] = true
-			if n := len(t.Targets); n > 0 && n == t.Progress.Total {
-				l.members[t.ID] = newMembers(t.Targets)
-			}
-			t.Targets = nil
-			if !t.Status.Known() {
-				c.wonder(surpriseWord, "a task's status is a word that is not known: the task is left alone",
-					zap.String("task", t.ID), zap.String("status", iotda.Clip(string(t.Status), 40)))
-			}
-			l.tasks = append(l.tasks, t)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if l.begun.IsZero() {
-			l.begun = begun.Round(0)
+func (c *connection) start(ctx context.Context, p *policy.Policy, run func(context.Context)) {
+	if c.workers[p] != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w := &worker{cancel, make(chan struct{})}
+	c.workers[p] = w
+	c.Scheduler.workers.Go(func() {
+		defer cancel()
+		defer close(w.done)
+		run(ctx)
+	})
+}
+
+// stopOutdated tells workers of policies that do not apply any more to stop.
+func (c *connection) stopOutdated() {
+	for p, w := range c.workers {
+		if p != nil && !slices.Contains(c.current(), p) {
+			w.cancel()
 		}
 	}
-	slices.SortFunc(l.tasks, func(a, b iotda.Task) int { return cmp.Compare(b.ID, a.ID) })
-	return l, nil
 }
 
-func (c *connection) types() (types []iotda.TaskType) {
-	for _, taskType := range iotda.RetryableTaskTypes() {
-		if slices.ContainsFunc(c.policies, func(p *policy.Policy) bool { return slices.Contains(p.Tasks.Types, taskType) }) {
-			types = append(types, taskType)
+// waitForOutdated waits for them, and takes their series away.
+func (c *connection) waitForOutdated() {
+	for p, w := range c.workers {
+		if p == nil || slices.Contains(c.current(), p) {
+			continue
 		}
+		<-w.done
+		delete(c.workers, p)
+		c.o.Metrics.RemovePolicy(c.name, p.Name)
 	}
-	return types
 }
 
-// refresh lists the tasks and observes the open attempts, unless that has been done
-// since already.
+// stop ends what is left of a connection.
+func (c *connection) stop() {
+	for _, w := range c.workers {
+		w.cancel()
+		<-w.done
+	}
+	clear(c.workers)
+	c.client.Close()
+}
+
+func labels(types []iotda.TaskType) []string {
+	out := make([]string, len(types))
+	for i, t := range types {
+		out[i] = string(t)
+	}
+	return out
+}
+
+func rules(p *policy.Policy) []metrics.Cause {
+	out := make([]metrics.Cause, len(p.Rules))
+	for i, r := range p.Rules {
+		out[i] = metrics.Cause{Rule: r.Name, Class: string(r.Class)}
+	}
+	return out
+}
+
+// refresh lists the tasks and observes the open attempts, unless that has been begun at
+// since or later already. since is of this process's clock.
 func (c *connection) refresh(ctx context.Context, since time.Time) (*listing, error) {
 	if err := c.observing.Acquire(ctx, 1); err != nil {
 		return nil, err
@@ -151,10 +150,10 @@ func (c *connection) refresh(ctx context.Context, since time.Time) (*listing, er
 	if err != nil {
 		return nil, err
 	}
-	if !c.observed.Before(since) {
+	if !c.observed.Before(since) || c.clockTrouble() != "" {
 		return l, nil
 	}
-	begun := c.o.Store.Now()
+	begun := time.Now()
 	if err := c.observe(ctx, l); err != nil {
 		return nil, err
 	}
@@ -164,16 +163,40 @@ func (c *connection) refresh(ctx context.Context, since time.Time) (*listing, er
 
 // observeRegularly observes where no sweep does: outcomes come in whether or not a
 // policy still wants anything.
-func (c *connection) observeRegularly(ctx context.Context) error {
+func (c *connection) observeRegularly(ctx context.Context) {
 	for {
 		sleep(ctx, observeEvery)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return
 		}
-		if _, err := c.refresh(ctx, c.o.Store.Now().Add(-observeEvery)); err != nil && ctx.Err() == nil {
+		if _, err := c.refresh(ctx, time.Now().Add(-observeEvery)); err != nil && ctx.Err() == nil {
 			c.log.Warn("open attempts could not be observed", zap.Error(err))
 		}
 	}
+}
+
+// causeOf names a failure by the rules of the policy that made the attempt, where that is
+// still there.
+func (c *connection) causeOf(policyName, code, text string) policy.Cause {
+	for _, p := range c.current() {
+		if p.Name == policyName {
+			return p.Cause(code, text)
+		}
+	}
+	return (&policy.Policy{}).Cause(code, text)
+}
+
+// policyNow gives the name under which what an attempt came to is counted: that of the policy
+// which made it, or, where that is gone, of the one that has the task now. So a policy that was
+// renamed goes on in one series, and one that was removed does not come back.
+func (c *connection) policyNow(name string, t iotda.Task) string {
+	if slices.ContainsFunc(c.current(), func(p *policy.Policy) bool { return p.Name == name }) {
+		return name
+	}
+	if owner := policy.Owner(c.current(), c.name, t); owner != nil {
+		return owner.Name
+	}
+	return name
 }
 
 func (c *connection) countPost(taskID string) {
@@ -198,15 +221,4 @@ func (c *connection) surprise(err error) {
 	if errors.Is(err, iotdaclient.ErrMarker) {
 		c.wonder(surpriseMarker, "a list cannot be read to its end", zap.Error(err))
 	}
-}
-
-func rows(tasks []iotda.Task) []store.Task {
-	rows := make([]store.Task, len(tasks))
-	for i, t := range tasks {
-		rows[i] = store.Task{
-			ID: t.ID, Name: iotda.Clip(t.Name, 256), Type: string(t.Type), Status: iotda.Clip(string(t.Status), 40),
-			Total: t.Progress.Total, Success: t.Progress.Success, Fail: t.Progress.Fail, CreatedAt: t.Created(),
-		}
-	}
-	return rows
 }

@@ -27,12 +27,14 @@ type Kind string
 
 // The kinds of events.
 const (
-	Reading  Kind = "reading"  // a task's sub-tasks are going to be read
-	Read     Kind = "read"     // a wave of them has been
-	Decided  Kind = "decided"  // about one target
-	Answered Kind = "answered" // one target's attempt, by the platform
-	Settled  Kind = "settled"  // one attempt, by observing
-	Closed   Kind = "closed"   // one target is given up
+	Reading Kind = "reading" // a task's sub-tasks are going to be read
+	Read    Kind = "read"    // a wave of them has been
+	Decided Kind = "decided" // about one target
+	// DecidedTask is about a task that is closed as a whole; Rows are its targets.
+	DecidedTask Kind = "decided_task"
+	Answered    Kind = "answered" // one target's attempt, by the platform
+	Settled     Kind = "settled"  // one attempt, by observing
+	Closed      Kind = "closed"   // one target is given up
 )
 
 // Report is what one sweep came to.
@@ -62,14 +64,19 @@ const (
 	surpriseDouble = "double_row"
 	surpriseExtra  = "unasked_row"
 	surpriseMarker = "marker"
+	surpriseStuck  = "never_in_motion" // three accepted retries in a row were never seen in motion
+	surpriseBack   = "success_undone"  // a target that had succeeded reads Fail
 )
 
 // Surprises lists the kinds of replies that contradict what is known of the platform.
 func Surprises() []string {
-	return []string{surpriseWord, surpriseDouble, surpriseExtra, surpriseMarker}
+	return []string{surpriseWord, surpriseDouble, surpriseExtra, surpriseMarker, surpriseStuck, surpriseBack}
 }
+
+// resolvedElsewhere is the end of a target that succeeded without an open attempt.
+const resolvedElsewhere = "resolved_elsewhere"
 
 // Endings lists the outcomes with which a target is closed.
 func Endings() []string {
-	return []string{string(policy.Recovered), string(policy.Exhausted), string(policy.Permanent), string(policy.Expired), string(policy.Gone)}
+	return []string{string(policy.Recovered), string(policy.Exhausted), string(policy.Permanent), string(policy.Expired), string(policy.Gone), resolvedElsewhere}
 }

@@ -3,10 +3,13 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"retryd/internal/iotda"
 	"retryd/internal/iotdaclient"
@@ -30,6 +33,12 @@ func (c *connection) observe(ctx context.Context, l *listing) error {
 	if err != nil {
 		return err
 	}
+	known, err := c.o.Store.KnownTasks(ctx, c.client.ProjectID())
+	if err != nil {
+		return err
+	}
+	missing := &missing{connection: c, known: known, listed: l, idle: map[string]bool{}}
+	var row failures
 	for _, task := range tasks {
 		attempts, err := c.o.Store.OpenAttempts(ctx, c.client.ProjectID(), task.ID)
 		if err != nil {
@@ -39,18 +48,40 @@ func (c *connection) observe(ctx context.Context, l *listing) error {
 		if w.task, _ = l.task(task.ID); w.task.ID == "" {
 			w.task.ID = task.ID
 		}
-		if err := w.observe(ctx); err != nil {
+		err = w.observe(ctx)
+		missing.note(task.ID, err, len(w.open) < w.all)
+		if e := iotdaclient.AsError(err); e != nil && e.Gone() {
+			if err := w.stale(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			c.surprise(err)
 			c.log.Warn("a task's open attempts could not be observed", zap.String("task", task.ID), zap.Error(err))
-			if stopsSweep(err) {
-				return err
-			}
+		}
+		if row.stop(err) {
+			return err
 		}
 	}
-	return nil
+	if err := missing.settle(ctx, len(tasks)); err != nil {
+		return err
+	}
+	return c.lookElsewhere(ctx, l)
+}
+
+// stale closes the attempts of a task that cannot be found: time alone does that.
+func (w *watch) stale(ctx context.Context) error {
+	var settlements []policy.Settlement
+	for _, a := range w.open {
+		if s, changed := policy.Observe(a, policy.Observation{At: w.o.Store.Now()}); changed {
+			settlements = append(settlements, s)
+		}
+	}
+	return w.settle(ctx, settlements)
 }
 
 // watch is the open attempts of one task that could come to their outcome now.
@@ -58,6 +89,7 @@ type watch struct {
 	*connection
 	task iotda.Task
 	open map[string]policy.Attempt // by device
+	all  int                       // open ones at first
 }
 
 // newWatch leaves out attempts that were answered so lately that no read settles them.
@@ -69,12 +101,19 @@ func newWatch(c *connection, attempts []policy.Attempt) *watch {
 			w.open[a.DeviceID] = a
 		}
 	}
+	w.all = len(w.open)
 	return w
 }
 
 // observe takes the way with the fewest calls: the failed ones alone where they tell
 // about the rest, else whole statuses, else target by target.
 func (w *watch) observe(ctx context.Context) error {
+	if a, ok := w.open[policy.WholeTask]; ok {
+		delete(w.open, policy.WholeTask)
+		if err := w.observeWhole(ctx, a); err != nil {
+			return err
+		}
+	}
 	if len(w.open) == 0 {
 		return nil
 	}
@@ -140,7 +179,7 @@ func (w *watch) readStatus(ctx context.Context, status iotda.SubtaskStatus) (pas
 			return policy.Pass{}, "", err
 		}
 		w.noteWave(wave)
-		begun := wave.Begun.Round(0)
+		begun := w.when(wave.Begun)
 		if pass.FirstRead.IsZero() {
 			pass.FirstRead, pass.Before = begun, wave.First
 		}
@@ -161,29 +200,36 @@ func (w *watch) readStatus(ctx context.Context, status iotda.SubtaskStatus) (pas
 	}
 }
 
+// singlesAtOnce is how many targets are read at the same time, and written down together; the
+// connection's concurrency and rate hold below that.
+const singlesAtOnce = 8
+
 func (w *watch) readSingly(ctx context.Context) error {
-	for device, a := range w.open {
-		page, err := w.client.Subtasks(ctx, w.task.ID, iotdaclient.Query{Target: device}, "", 0)
+	for devices := range slices.Chunk(slices.Sorted(maps.Keys(w.open)), 8*singlesAtOnce) {
+		pages := make([]iotdaclient.SubtaskPage, len(devices))
+		g, reads := errgroup.WithContext(ctx)
+		g.SetLimit(singlesAtOnce)
+		for i, device := range devices {
+			g.Go(func() (err error) {
+				pages[i], err = w.client.Subtasks(reads, w.task.ID, iotdaclient.Query{Target: device}, "", 0)
+				return err
+			})
+		}
+		err := g.Wait()
 		var settlements []policy.Settlement
-		switch e := iotdaclient.AsError(err); {
-		case e != nil && e.Class == iotda.ClassNotFound:
-			// Nothing can be read of it any more; only time closes the attempt.
-			if s, changed := policy.Observe(a, policy.Observation{At: w.o.Store.Now()}); changed {
-				settlements = append(settlements, s)
+		for i, page := range pages {
+			if page.Begun.IsZero() { // it was not read
+				continue
 			}
-			delete(w.open, device)
-		case err != nil:
-			return err
-		default:
-			row := iotda.Subtask{Target: device} // not among the rows: no status
+			row := iotda.Subtask{Target: devices[i]} // not among the rows: no status
 			for _, s := range page.Subtasks {
-				if s.Target == device {
+				if s.Target == devices[i] {
 					row = s
 				}
 			}
-			settlements = w.see(settlements, row, page.Task.Status, page.Begun.Round(0))
+			settlements = w.see(settlements, row, page.Task.Status, w.when(page.Begun))
 		}
-		if err := w.settle(ctx, settlements); err != nil {
+		if err := errors.Join(err, w.settle(ctx, settlements)); err != nil {
 			return err
 		}
 	}
@@ -199,6 +245,9 @@ func (w *watch) see(settlements []policy.Settlement, s iotda.Subtask, task iotda
 	delete(w.open, s.Target) // one read each is enough for one round
 	code, text := s.Cause()
 	if settlement, changed := policy.Observe(a, policy.Observation{At: at, Status: s.Status, TaskStatus: task, Code: code, Text: text}); changed {
+		if settlement.State == policy.Failed {
+			settlement.Cause = w.causeOf(w.policyNow(a.Policy, w.task), code, text)
+		}
 		return append(settlements, settlement)
 	}
 	return settlements
@@ -227,7 +276,13 @@ func (w *watch) settle(ctx context.Context, settlements []policy.Settlement) err
 
 func (w *watch) account(s store.Settled) {
 	m := w.o.Metrics
+	s.Connection, s.Policy = w.name, w.policyNow(s.Policy, w.task)
 	labels := []string{s.Connection, s.Policy, string(s.TaskType), string(s.State)}
+	if s.DeviceID == policy.WholeTask { // its targets are not known one by one
+		m.TaskRetries.WithLabelValues(labels...).Inc()
+		w.log.Info("whole task "+string(s.State), zap.String("policy", s.Policy), zap.String("task", s.TaskID), zap.String("task_name", w.task.Name), zap.Int("attempt", s.N))
+		return
+	}
 	m.Settled.WithLabelValues(labels...).Inc()
 	if s.Closed {
 		m.Closed.WithLabelValues(labels...).Inc()
@@ -237,8 +292,11 @@ func (w *watch) account(s store.Settled) {
 		m.TimeToRecovery.WithLabelValues(s.Connection, s.Policy).Observe(s.At.Sub(s.FirstAt).Seconds())
 		m.AttemptsToRecovery.WithLabelValues(s.Connection, s.Policy).Observe(float64(s.Counted))
 	case policy.Failed:
-		cause := iotda.CauseOf(s.Code, s.Text)
-		m.Failures.WithLabelValues(s.Connection, s.Policy, cause.Name, string(cause.Class)).Inc()
+		m.Failures.WithLabelValues(s.Connection, s.Policy, s.Cause.Name, string(s.Cause.Class)).Inc()
+		if s.Stuck >= stuckAfter {
+			w.wonder(surpriseStuck, "three accepted retries in a row of a target were never seen in motion",
+				zap.String("task", s.TaskID), zap.String("device", s.DeviceID), zap.Int("attempt", s.N))
+		}
 	}
 	w.log.Debug("attempt "+string(s.State), zap.String("policy", s.Policy), zap.String("task", s.TaskID), zap.String("device", s.DeviceID),
 		zap.Int("attempt", s.N), zap.String("detail", s.Detail), zap.String("error_code", s.Code), zap.String("error", s.Text))
@@ -246,17 +304,22 @@ func (w *watch) account(s store.Settled) {
 		State: s.State, Attempt: s.N, Text: s.Text})
 }
 
+// stuckAfter is how many accepted retries in a row may settle as failed without having been
+// seen in motion.
+const stuckAfter = 3
+
 // Known gives the label values that the scheduler counts under.
 func Known() metrics.Known {
 	known := metrics.Known{
 		Results:  []string{string(policy.Accepted), string(policy.Rejected), string(policy.Unknown), string(policy.Released)},
 		Outcomes: []string{string(policy.Recovered), string(policy.Failed), string(policy.Gone)},
 		Endings:  Endings(), Operations: iotdaclient.Operations(), Sweeps: SweepResults(), Surprises: Surprises(),
+		Skips: Skips(), TaskStates: TaskStates(),
 	}
-	for _, reason := range slices.Concat(policy.TaskReasons(), policy.TargetReasons()) {
+	for _, reason := range policy.Reasons() {
 		known.Reasons = append(known.Reasons, string(reason))
 	}
-	for _, cause := range iotda.Causes() {
+	for _, cause := range policy.Causes() {
 		known.Causes = append(known.Causes, metrics.Cause{Rule: cause.Name, Class: string(cause.Class)})
 	}
 	return known

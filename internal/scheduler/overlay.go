@@ -1,6 +1,9 @@
 package scheduler
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"retryd/internal/policy"
@@ -13,10 +16,12 @@ type overlay struct {
 	mu      sync.Mutex
 	settled map[policy.Target]policy.Settlement
 	taken   map[string]string // device -> task of an attempt that would be open
+	byTask  map[string]int    // what was taken
+	byName  map[string]int    // by policy
 }
 
 func newOverlay() *overlay {
-	return &overlay{settled: map[policy.Target]policy.Settlement{}, taken: map[string]string{}}
+	return &overlay{settled: map[policy.Target]policy.Settlement{}, taken: map[string]string{}, byTask: map[string]int{}, byName: map[string]int{}}
 }
 
 func (o *overlay) settle(settlements []policy.Settlement) {
@@ -29,10 +34,40 @@ func (o *overlay) settle(settlements []policy.Settlement) {
 	}
 }
 
-func (o *overlay) take(taskID string, device string) {
+func (o *overlay) take(policyName, taskID, device string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.taken[device] = taskID
+	o.byTask[taskID]++
+	o.byName[policyName]++
+}
+
+// use adds what was taken, and would be open, to what is.
+func (o *overlay) use(u *policy.Usage, policyName, taskID string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	u.Claimed += o.byName[policyName]
+	u.InFlight += o.byName[policyName]
+	u.Open += o.byTask[taskID]
+	for t, s := range o.settled { // attempts that are open in the ledger, and would not be
+		if t.TaskID != taskID {
+			continue
+		}
+		u.Open--
+		if s.State == policy.Recovered {
+			u.Recovered++
+		}
+	}
+}
+
+// trip gives what stands in for the ledger's Trip: it counts outcomes that are not written.
+func (o *overlay) trip(s *store.Store) func(context.Context, store.Scope, policy.Halt) (policy.Outcomes, bool, error) {
+	return func(ctx context.Context, sc store.Scope, h policy.Halt) (policy.Outcomes, bool, error) {
+		o.mu.Lock()
+		supposed := slices.Collect(maps.Values(o.settled))
+		o.mu.Unlock()
+		return s.WouldTrip(ctx, sc, h, supposed)
+	}
 }
 
 // over gives the record as it would be.

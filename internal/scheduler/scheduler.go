@@ -2,9 +2,10 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,28 +23,48 @@ const (
 	observeEvery = 15 * time.Minute
 	// freshness is the oldest that a read may be when a retry that it led to is sent.
 	freshness = 30 * time.Second
-	// grace is what calls in flight get when the program stops.
+	// grace is what calls in flight get when the program stops, or a policy does.
 	grace = 5 * time.Second
-	// spreadMax keeps policies that are due at one moment from starting at once.
-	spreadMax = 30 * time.Second
 )
 
 // Options are what a Scheduler works with. Watch may be nil.
 type Options struct {
-	Policies  []*policy.Policy
-	Clients   []*iotdaclient.Client
-	Store     *store.Store
-	Metrics   *metrics.Metrics
-	Log       *zap.Logger
-	Retention time.Duration // of history in the ledger
-	Watch     func(Event)   // called from several goroutines
+	Setup
+	Store   *store.Store
+	Metrics *metrics.Metrics
+	Log     *zap.Logger
+	Watch   func(Event) // called from several goroutines
+}
+
+// Setup is what a configuration says: it can be replaced while the scheduler runs.
+type Setup struct {
+	Policies    []*policy.Policy // in file order
+	Connections []Connection
+	Retention   time.Duration // of history in the ledger
+}
+
+// Connection is an instance of the platform.
+type Connection struct {
+	Client   *iotdaclient.Client
+	Identity string // of the instance and project, whatever the connection is called
+	Hash     string // of its configuration: a connection is replaced when this changes
 }
 
 // Scheduler runs the sweeps of all policies on all connections.
 type Scheduler struct {
-	o           Options
+	o         Options
+	unwritten atomic.Int64 // answers that the ledger has not taken yet
+
+	applying  sync.Mutex // one change at a time
+	retention atomic.Int64
+
+	mu          sync.Mutex
 	connections []*connection
-	unwritten   atomic.Int64 // answers that the ledger has not taken yet
+	policies    []*policy.Policy
+	circuits    map[string]*circuit // by identity of the connection: they outlive reloads
+	running     context.Context     // of Run; nil = it does not run
+	workers     sync.WaitGroup
+	down        gap
 }
 
 // New makes a scheduler. It does not call anything.
@@ -51,11 +72,99 @@ func New(o Options) *Scheduler {
 	if o.Watch == nil {
 		o.Watch = func(Event) {}
 	}
-	s := &Scheduler{o: o}
-	for _, client := range o.Clients {
-		s.connections = append(s.connections, newConnection(s, client))
-	}
+	s := &Scheduler{o: o, circuits: map[string]*circuit{}}
+	s.Apply(o.Setup)
 	return s
+}
+
+// Apply puts a setup in the place of the one before. Policies and connections that are the
+// same go on undisturbed; those that have changed or gone claim nothing more, their calls in
+// flight get 5 seconds, and their successors start after that.
+func (s *Scheduler) Apply(setup Setup) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	before, running := s.connections, s.running
+	s.mu.Unlock()
+	after := s.arrange(before, setup)
+	for _, c := range before {
+		if !slices.Contains(after, c) {
+			c.setPolicies(nil)
+		}
+	}
+	s.mu.Lock()
+	s.connections, s.policies = after, setup.Policies
+	s.retention.Store(int64(setup.Retention))
+	s.mu.Unlock()
+	for _, c := range before {
+		c.stopOutdated()
+	}
+	for _, c := range before {
+		c.waitForOutdated()
+		if !slices.Contains(after, c) {
+			c.stop()
+			s.o.Metrics.RemoveConnection(c.name)
+		}
+	}
+	for _, c := range after {
+		s.o.Metrics.AddConnection(c.name, c.client.Budget().PerSecond())
+		if running != nil {
+			c.startMissing(running)
+		}
+	}
+}
+
+// arrange gives the connections of a setup, each with its policies: those of before where
+// nothing about them has changed.
+func (s *Scheduler) arrange(before []*connection, setup Setup) []*connection {
+	known := map[string]*policy.Policy{}
+	for _, c := range before {
+		for _, p := range c.current() {
+			known[p.Name+" "+p.Hash] = p
+		}
+	}
+	policies := make([]*policy.Policy, len(setup.Policies))
+	for i, p := range setup.Policies {
+		policies[i] = p
+		if same := known[p.Name+" "+p.Hash]; same != nil && p.Hash != "" {
+			policies[i] = same
+		}
+	}
+	after := make([]*connection, len(setup.Connections))
+	for i, n := range setup.Connections {
+		for _, c := range before {
+			if n.Hash != "" && c.name == n.Client.Name() && c.hash == n.Hash {
+				after[i] = c
+				n.Client.Close()
+			}
+		}
+		if after[i] == nil {
+			after[i] = newConnection(s, n)
+		}
+		var own []*policy.Policy
+		for _, p := range policies {
+			if slices.Contains(p.Connections, after[i].name) {
+				own = append(own, p)
+			}
+		}
+		after[i].setPolicies(own)
+	}
+	return after
+}
+
+func (s *Scheduler) circuitOf(identity string) *circuit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.circuits[identity] == nil {
+		s.circuits[identity] = &circuit{}
+	}
+	return s.circuits[identity]
+}
+
+func (s *Scheduler) all() []*connection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.connections)
 }
 
 // Ready tells why nothing is claimed now, nil if all is well.
@@ -66,104 +175,77 @@ func (s *Scheduler) Ready(ctx context.Context) error {
 	return s.o.Store.Writable(ctx)
 }
 
+// Close drops the idle connections to the platform of a scheduler that does not run.
+func (s *Scheduler) Close() {
+	for _, c := range s.all() {
+		c.client.Close()
+	}
+}
+
 // Run sweeps whenever a policy is due, until the context ends. Calls in flight then get
 // 5 seconds; what is not answered by then counts as unknown.
 func (s *Scheduler) Run(ctx context.Context) error {
-	g, work := errgroup.WithContext(ctx)
-	for _, c := range s.connections {
-		for _, p := range c.policies {
-			g.Go(func() error { return s.follow(work, c, p) })
-		}
-		g.Go(func() error { return c.observeRegularly(work) })
+	if err := s.beat(ctx); err != nil {
+		return fmt.Errorf("note that retryd is alive: %w", err)
 	}
-	g.Go(func() error { return s.housekeep(work) })
-	if err := g.Wait(); ctx.Err() == nil {
-		return err
+	s.applying.Lock()
+	s.mu.Lock()
+	s.running = ctx
+	s.mu.Unlock()
+	for _, c := range s.all() {
+		c.startMissing(ctx)
 	}
+	s.applying.Unlock()
+	s.housekeep(ctx)
+	s.applying.Lock() // a change that is under way ends first
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	s.running = nil
+	s.mu.Unlock()
+	s.workers.Wait()
 	return nil
-}
-
-// follow sweeps one policy on one connection at each of its ticks.
-func (s *Scheduler) follow(ctx context.Context, c *connection, p *policy.Policy) error {
-	log := s.o.Log.With(zap.String("policy", p.Name), zap.String("connection", c.name))
-	if last, ok, err := s.o.Store.LastComplete(ctx, p.Name, c.name); err == nil && ok {
-		s.o.Metrics.SetTargets(c.name, p.Name, last.Counts)
-		s.o.Metrics.LastSuccess.WithLabelValues(c.name, p.Name).Set(metrics.Seconds(last.Finished))
-	}
-	for ctx.Err() == nil {
-		baseline, err := s.o.Store.Baseline(ctx, p.Name, c.name)
-		if err != nil {
-			if ctx.Err() == nil {
-				log.Error("the ledger cannot be read: no sweep before it can", zap.Error(err))
-			}
-			sleep(ctx, 10*time.Second)
-			continue
-		}
-		if tick := p.Schedule.Latest(baseline, s.o.Store.Now()); !tick.IsZero() {
-			s.tick(ctx, c, p, tick)
-			continue
-		}
-		next := p.Schedule.Next(baseline)
-		at := next.Add(spread(p, c.name, next))
-		s.o.Metrics.NextSweep.WithLabelValues(c.name, p.Name).Set(metrics.Seconds(at))
-		sleepUntil(ctx, at)
-	}
-	return ctx.Err()
-}
-
-// tick sweeps once, and what could not be read again after 1, 2, 4 … minutes until the
-// next tick.
-func (s *Scheduler) tick(ctx context.Context, c *connection, p *policy.Policy, tick time.Time) {
-	w := newSweep(c, p, tick)
-	for pause := time.Minute; ; pause *= 2 {
-		r := w.run(ctx)
-		if ctx.Err() != nil || r.Result == SweepComplete {
-			return
-		}
-		if again := s.o.Store.Now().Add(pause); again.After(p.Schedule.Next(tick)) {
-			sleep(ctx, time.Second) // a tick that could not even be written is due at once
-			return
-		}
-		sleep(ctx, pause)
-	}
 }
 
 // Sweep sweeps each named policy now, all where no name is given, on each of its
 // connections, and waits for its calls.
 func (s *Scheduler) Sweep(ctx context.Context, names []string) ([]Report, error) {
-	return s.once(ctx, names, func(c *connection, p *policy.Policy) *sweep { return newSweep(c, p, s.o.Store.Now()) })
+	return s.once(ctx, names)
 }
 
 // Plan does what Sweep does up to the point where something would change: nothing is
 // written and nothing is sent. What Sweep would do is told through Options.Watch.
 func (s *Scheduler) Plan(ctx context.Context, names []string) ([]Report, error) {
-	dry := map[*connection]*overlay{}
-	for _, c := range s.connections {
-		dry[c] = newOverlay()
-		c.dry = dry[c]
+	for _, c := range s.all() {
+		c.dry = newOverlay()
 	}
-	return s.once(ctx, names, func(c *connection, p *policy.Policy) *sweep { return newSweep(c, p, s.o.Store.Now()) })
+	return s.once(ctx, names)
 }
 
 // once sweeps in file order, policy by policy, so that what plan says is what sweep does.
-func (s *Scheduler) once(ctx context.Context, names []string, begin func(*connection, *policy.Policy) *sweep) ([]Report, error) {
+func (s *Scheduler) once(ctx context.Context, names []string) ([]Report, error) {
 	for _, name := range names {
-		if !slices.ContainsFunc(s.o.Policies, func(p *policy.Policy) bool { return p.Name == name }) {
+		if !slices.ContainsFunc(s.policies, func(p *policy.Policy) bool { return p.Name == name }) {
 			return nil, fmt.Errorf("there is no policy %q in the configuration", name)
 		}
 	}
-	reports := make([][]Report, len(s.connections))
+	connections := s.all()
+	reports := make([][]Report, len(connections))
 	g := errgroup.Group{}
-	for i, c := range s.connections {
+	for i, c := range connections {
 		g.Go(func() error {
-			for _, p := range c.policies {
+			for _, p := range c.current() {
 				if len(names) > 0 && !slices.Contains(names, p.Name) {
 					continue
 				}
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				reports[i] = append(reports[i], *begin(c, p).run(ctx))
+				if c.dry == nil { // the policy has been seen from now on
+					if _, err := s.o.Store.Baseline(ctx, p.Name, c.name); err != nil {
+						return err
+					}
+				}
+				reports[i] = append(reports[i], *newSweep(c, p, s.o.Store.Now()).run(ctx))
 			}
 			return nil
 		})
@@ -172,11 +254,18 @@ func (s *Scheduler) once(ctx context.Context, names []string, begin func(*connec
 	return slices.Concat(reports...), err
 }
 
-// housekeep deletes old history and watches the ledger.
-func (s *Scheduler) housekeep(ctx context.Context) error {
-	for hour := 0; ctx.Err() == nil; hour++ {
-		if hour%60 == 0 && s.o.Retention > 0 {
-			if n, err := s.o.Store.Forget(ctx, s.o.Retention); err != nil && ctx.Err() == nil {
+// housekeep deletes old history and watches the ledger and the clock, once a minute.
+func (s *Scheduler) housekeep(ctx context.Context) {
+	for minute := 0; ctx.Err() == nil; minute++ {
+		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
+			s.o.Log.Error("the ledger does not take that retryd is alive", zap.Error(err))
+		}
+		trouble := ""
+		for _, c := range s.all() {
+			trouble += c.sayClock()
+		}
+		if keep := time.Duration(s.retention.Load()); minute%60 == 0 && keep > 0 && trouble == "" {
+			if n, err := s.o.Store.Forget(ctx, keep); err != nil && ctx.Err() == nil {
 				s.o.Log.Error("old history cannot be deleted", zap.Error(err))
 			} else if n > 0 {
 				s.o.Log.Info("deleted old history; counts are kept", zap.Int("attempts", n))
@@ -184,31 +273,20 @@ func (s *Scheduler) housekeep(ctx context.Context) error {
 		}
 		if oldest, err := s.o.Store.OldestOpen(ctx); err == nil {
 			s.o.Metrics.OldestOpen.Reset()
-			for connection, at := range oldest {
-				s.o.Metrics.OldestOpen.WithLabelValues(connection).Set(metrics.Seconds(at))
+			for _, c := range s.all() {
+				if at, ok := oldest[c.client.ProjectID()]; ok {
+					s.o.Metrics.OldestOpen.WithLabelValues(c.name).Set(metrics.Seconds(at))
+				}
 			}
 		}
 		sleep(ctx, time.Minute)
 	}
-	return ctx.Err()
 }
 
-// spread gives a delay that is always the same for a policy and a connection: up to a
-// tenth of the time between ticks.
-func spread(p *policy.Policy, connection string, tick time.Time) time.Duration {
-	most := min(p.Schedule.Next(tick).Sub(tick)/10, spreadMax)
-	if most <= 0 {
-		return 0
-	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(p.Name + "\x00" + connection))
-	return time.Duration(h.Sum64() % uint64(most))
-}
-
-// sleepUntil waits for a moment on the wall clock, which may be set meanwhile.
-func sleepUntil(ctx context.Context, t time.Time) {
+// sleepUntil waits for a moment on the ledger's clock, which may be set meanwhile.
+func (s *Scheduler) sleepUntil(ctx context.Context, t time.Time) {
 	for ctx.Err() == nil {
-		left := time.Until(t.Round(0))
+		left := t.Sub(s.o.Store.Now())
 		if left <= 0 {
 			return
 		}
@@ -224,3 +302,6 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	}
 }
+
+// errStopped is why the tasks that are left when the program ends are not finished.
+var errStopped = errors.New("stopped before it was finished")

@@ -16,38 +16,52 @@ import (
 	"retryd/internal/store"
 )
 
-// errUnknown is in the chain of the error of a retry call without an answer that proves
-// anything. Each target of it has used an attempt, so the sweep does not go on blindly.
-var errUnknown = errors.New("it is not known whether the retry call had an effect: its targets count as attempted")
-
 // send retries the due targets, in batches. readAt is the start of the oldest read that
 // they were decided by.
 func (t *taskSweep) send(ctx context.Context, targets []target, readAt time.Time) error {
-	var due []target
-	for _, row := range targets {
-		if row.verdict.Reason == policy.Due {
-			due = append(due, row)
+	var due []*target
+	for i := range targets {
+		if targets[i].verdict.Reason == policy.Due {
+			due = append(due, &targets[i])
 		}
 	}
 	if t.dry != nil {
 		for _, row := range due {
-			t.dry.take(t.task.ID, row.Target.DeviceID)
+			t.dry.take(t.p.Name, t.task.ID, row.Target.DeviceID)
 		}
 		return nil
 	}
-	// Never-tried ones first: what is left when the program stops has had its turn.
-	slices.SortStableFunc(due, func(a, b target) int { return min(a.Record.Counted, 1) - min(b.Record.Counted, 1) })
-	g, batches := errgroup.WithContext(ctx)
-	for batch := range slices.Chunk(due, iotda.MaxTargetsPerRetry) {
-		g.Go(func() error { return t.sendBatch(ctx, batches, batch, readAt) })
+	// Those with the fewest attempts first: what is left when the program stops has had its
+	// turn, and probes of a platform that does not answer do not use up the same targets.
+	slices.SortStableFunc(due, func(a, b *target) int { return a.Record.Counted - b.Record.Counted })
+	for len(due) > 0 {
+		size := t.circuit.limit(readAt)
+		if size == 0 {
+			return errCircuit
+		}
+		atOnce := t.circuit.atOnce()
+		if atOnce == 1 { // one call after the other, until they are trusted again
+			batch := due[:min(size, len(due))]
+			if err := t.sendBatch(ctx, ctx, batch, readAt); err != nil {
+				return err
+			}
+			due = due[len(batch):]
+			continue
+		}
+		g, batches := errgroup.WithContext(ctx)
+		g.SetLimit(atOnce)
+		for batch := range slices.Chunk(due, iotda.MaxTargetsPerRetry) {
+			g.Go(func() error { return t.sendBatch(ctx, batches, batch, readAt) })
+		}
+		return g.Wait()
 	}
-	return g.Wait()
+	return nil
 }
 
 // sendBatch waits for a slot and the rate, checks the gates, claims, checks them again,
 // and sends. It begins nothing once ctx has ended, as it does when another batch fails;
 // what is in flight then has until the end of the program, and the grace.
-func (t *taskSweep) sendBatch(program, ctx context.Context, batch []target, readAt time.Time) error {
+func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, readAt time.Time) error {
 	free, err := t.client.Acquire(ctx)
 	if err != nil {
 		return err
@@ -56,16 +70,15 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []target, read
 	if err := t.gates(ctx, readAt); err != nil {
 		return err
 	}
-	claim := store.Claim{
-		ProjectID: t.client.ProjectID(), TaskID: t.task.ID, TaskType: string(t.task.Type), Policy: t.p.Name, Connection: t.name,
-		Max: t.p.Attempts.Max, Terms: t.p.Terms(), SendBy: readAt.Add(freshness + t.client.Timeout()),
-	}
+	claim := t.claim()
+	rows := map[string]*target{}
 	for _, row := range batch {
-		claim.Candidates = append(claim.Candidates, store.Candidate{DeviceID: row.Target.DeviceID, LastN: row.Record.N})
+		rows[row.Target.DeviceID] = row
+		claim.Candidates = append(claim.Candidates, store.Candidate{DeviceID: row.Target.DeviceID, LastN: row.Record.N, Max: t.p.CauseOf(row.Facts).Max})
 	}
 	claimed, dropped, err := t.o.Store.Claim(ctx, claim)
 	if err != nil {
-		return err
+		return asGate(err)
 	}
 	for _, d := range dropped {
 		t.log.Info("target not claimed", zap.String("task", t.task.ID), zap.String("device", d.DeviceID), zap.String("why", d.Why))
@@ -73,7 +86,33 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []target, read
 	if len(claimed) == 0 {
 		return nil
 	}
+	for _, c := range claimed {
+		rows[c.DeviceID].claimed = true
+	}
 	return t.call(program, ctx, claimed, readAt)
+}
+
+// claim is a claim in the task, without candidates yet.
+func (t *taskSweep) claim() store.Claim {
+	return store.Claim{
+		Scope: t.scope(), TaskType: string(t.task.Type), Tick: t.at, Terms: t.p.Terms(),
+		SendBy: t.o.Store.Now().Add(freshness + t.client.Timeout()),
+	}
+}
+
+// gateClosed is the error of what is not sent because it may not be any more.
+type gateClosed struct{ verdict policy.Verdict }
+
+// Error says why.
+func (g *gateClosed) Error() string { return string(g.verdict.Reason) + ": " + g.verdict.Detail }
+
+// asGate gives the ledger's word for a closed gate as a verdict.
+func asGate(err error) error {
+	var closed *store.Closed
+	if errors.As(err, &closed) {
+		return &gateClosed{policy.Verdict{Reason: closed.Reason, Detail: closed.Detail}}
+	}
+	return err
 }
 
 // gates are what has to hold at the moment of sending.
@@ -81,79 +120,26 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.o.Store.Now().Sub(readAt) > freshness {
+	if stale(readAt) {
 		return errStale
 	}
 	if n := t.unwritten.Load(); n > 0 {
 		return fmt.Errorf("%d answers of the platform wait to be written to the ledger", n)
 	}
+	if v := t.p.Outside(t.o.Store.Now()); v.Reason != "" {
+		return &gateClosed{v}
+	}
+	if text := t.trouble(); text != "" {
+		return &gateClosed{policy.Verdict{Reason: policy.ConnectionDown, Detail: text}}
+	}
+	if owner := policy.Owner(t.current(), t.name, t.task); owner != t.p { // the configuration has changed
+		detail := "none"
+		if owner != nil {
+			detail = owner.Name
+		}
+		return &gateClosed{policy.Verdict{Reason: policy.OtherPolicy, Detail: detail}}
+	}
 	return nil
-}
-
-// call sends claimed attempts, again only where it was throttled and all gates are still
-// open, and writes down what came of it.
-func (t *taskSweep) call(program, ctx context.Context, claimed []store.Claimed, readAt time.Time) error {
-	devices := make([]string, len(claimed))
-	for i, c := range claimed {
-		devices[i] = c.DeviceID
-	}
-	inFlight, cancel := stopping(program)
-	defer cancel()
-	pauses := t.client.Backoff().Start()
-	for {
-		if err := t.gates(ctx, readAt); err != nil {
-			return errors.Join(err, t.write(inFlight, released(claimed, t.o.Store.Now(), err.Error())))
-		}
-		t.countPost(t.task.ID)
-		answer, e := t.client.RetryTask(inFlight, t.task.ID, devices)
-		now := t.o.Store.Now()
-		switch {
-		case e == nil:
-			t.noteAnswer(answer)
-			return t.write(inFlight, answered(claimed, answer, now))
-		case !e.NoEffect():
-			unknown := answers(claimed, policy.Unknown, now, e)
-			return errors.Join(fmt.Errorf("%w: %w", errUnknown, e), t.write(inFlight, unknown))
-		case e.Class != iotda.ClassThrottled:
-			return errors.Join(e, t.write(inFlight, answers(claimed, policy.Released, now, e)))
-		}
-		pause := pauses.NextBackOff()
-		if pause < 0 { // max_elapsed
-			return errors.Join(e, t.write(inFlight, answers(claimed, policy.Released, now, e)))
-		}
-		sleep(ctx, max(pause, e.RetryAfter))
-		if err := t.client.Budget().Wait(ctx); err != nil {
-			return errors.Join(err, t.write(inFlight, released(claimed, t.o.Store.Now(), err.Error())))
-		}
-	}
-}
-
-func answers(claimed []store.Claimed, state policy.State, now time.Time, e *iotdaclient.Error) []store.Answer {
-	out := make([]store.Answer, len(claimed))
-	for i, c := range claimed {
-		out[i] = store.Answer{Claimed: c, State: state, AnsweredAt: now, Code: e.Code, Text: iotda.Clip(e.Error(), 300), RequestID: e.RequestID}
-	}
-	return out
-}
-
-func released(claimed []store.Claimed, now time.Time, why string) []store.Answer {
-	out := make([]store.Answer, len(claimed))
-	for i, c := range claimed {
-		out[i] = store.Answer{Claimed: c, State: policy.Released, AnsweredAt: now, Text: "not sent: " + why}
-	}
-	return out
-}
-
-func answered(claimed []store.Claimed, answer iotdaclient.RetryAnswer, now time.Time) []store.Answer {
-	states := map[iotdaclient.Result]policy.State{
-		iotdaclient.Accepted: policy.Accepted, iotdaclient.Rejected: policy.Rejected, iotdaclient.Unknown: policy.Unknown,
-	}
-	out := make([]store.Answer, len(claimed))
-	for i, c := range claimed {
-		a := answer.Targets[c.DeviceID]
-		out[i] = store.Answer{Claimed: c, State: states[a.Result], AnsweredAt: now, Code: a.Code, Text: a.Text}
-	}
-	return out
 }
 
 func (t *taskSweep) noteAnswer(answer iotdaclient.RetryAnswer) {
@@ -205,8 +191,7 @@ func (t *taskSweep) accountFor(changed []store.Answer) {
 		sums[a.State]++
 		t.o.Metrics.Attempts.WithLabelValues(t.name, t.p.Name, string(t.task.Type), string(a.State)).Inc()
 		if a.State == policy.Rejected {
-			cause := iotda.CauseOf(a.Code, a.Text)
-			t.o.Metrics.Failures.WithLabelValues(t.name, t.p.Name, cause.Name, string(cause.Class)).Inc()
+			t.o.Metrics.Failures.WithLabelValues(t.name, t.p.Name, a.Cause.Name, string(a.Cause.Class)).Inc()
 		}
 		if a.State != policy.Accepted {
 			t.log.Info("attempt "+string(a.State), zap.String("task", t.task.ID), zap.String("device", a.DeviceID), zap.Int("attempt", a.N),

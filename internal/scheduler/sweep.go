@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,10 +27,18 @@ type sweep struct {
 	*connection
 	p       *policy.Policy
 	at      time.Time // the tick
+	missed  int       // earlier ticks that it stands for
 	log     *zap.Logger
 	members map[string]members // read in this sweep
+	online  map[string]string  // statuses of devices, read in this sweep
+	fleet   fleet
 
-	again  bool                             // not the first run
+	known     map[string]store.KnownTask
+	firstSeen time.Time
+	observed  int // targets that would have been retried, in mode observe
+
+	closedBy map[string]policy.Reason // tasks that are closed as a whole
+
 	failed map[string]bool                  // tasks that are not finished
 	counts map[string]map[policy.Reason]int // by task
 	sent   map[policy.State]int
@@ -36,7 +46,7 @@ type sweep struct {
 
 func newSweep(c *connection, p *policy.Policy, tick time.Time) *sweep {
 	return &sweep{
-		connection: c, p: p, at: tick, members: map[string]members{},
+		connection: c, p: p, at: tick, members: map[string]members{}, online: map[string]string{}, closedBy: map[string]policy.Reason{},
 		log:    c.o.Log.With(zap.String("policy", p.Name), zap.String("connection", c.name)),
 		failed: map[string]bool{}, counts: map[string]map[policy.Reason]int{}, sent: map[policy.State]int{},
 	}
@@ -46,31 +56,89 @@ func newSweep(c *connection, p *policy.Policy, tick time.Time) *sweep {
 func (w *sweep) run(ctx context.Context) *Report {
 	started := w.o.Store.Now()
 	r := &Report{Policy: w.p.Name, Connection: w.name}
-	tick := store.Tick{Policy: w.p.Name, Connection: w.name, Tick: w.at, Started: started}
+	tick := store.Tick{Policy: w.p.Name, Connection: w.name, Tick: w.at, Started: started, Missed: w.missed}
 	if w.dry == nil {
-		if err := w.o.Store.StartTick(ctx, tick); err != nil {
+		first, err := w.o.Store.StartTick(ctx, tick)
+		if err != nil {
 			return w.finish(ctx, tick, r, err)
 		}
+		if first {
+			w.o.Metrics.TicksSkipped.WithLabelValues(w.name, w.p.Name, SkippedCollapsed).Add(float64(w.missed))
+		}
 	}
-	listing, err := w.refresh(ctx, started)
+	listing, err := w.refresh(ctx, time.Now())
+	if err == nil {
+		err = w.recall(ctx)
+	}
 	if err != nil {
+		w.countDown(ctx, err)
 		return w.finish(ctx, tick, r, err)
 	}
 	w.tasks(ctx, listing, r)
 	return w.finish(ctx, tick, r, nil)
 }
 
-// tasks sweeps the policy's tasks. One that fails is left for the next run of the sweep.
+// recall reads what the ledger knows of the policy and its tasks.
+func (w *sweep) recall(ctx context.Context) (err error) {
+	if w.firstSeen, err = w.o.Store.FirstSeen(ctx, w.p.Name, w.name); err != nil {
+		return err
+	}
+	w.known, err = w.o.Store.KnownTasks(ctx, w.client.ProjectID())
+	return err
+}
+
+// countDown counts the failed targets of the tasks that are known from before under the
+// connection being down.
+func (w *sweep) countDown(ctx context.Context, why error) {
+	e := iotdaclient.AsError(why)
+	if e == nil || ctx.Err() != nil {
+		return
+	}
+	known, err := w.o.Store.KnownTasks(ctx, w.client.ProjectID())
+	if err != nil {
+		return
+	}
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(known))) {
+		k := known[id]
+		t := iotda.Task{ID: k.ID, Name: k.Name, Type: iotda.TaskType(k.Type), Status: iotda.TaskStatus(k.Status)}
+		if k.Fail == 0 || policy.Owner(w.current(), w.name, t) != w.p || !t.Status.Retryable() {
+			continue
+		}
+		if w.counts[t.ID] != nil && !w.failed[t.ID] { // an earlier run has finished it
+			continue
+		}
+		w.failed[t.ID] = true
+		v := policy.Verdict{Reason: policy.ConnectionDown, Detail: e.Short(), NotBefore: e.Until()}
+		if remedy := e.Remedy(); remedy != "" {
+			v.Detail += ": " + remedy
+		}
+		w.counts[t.ID] = map[policy.Reason]int{v.Reason: k.Fail}
+		w.tell(t, v, k.Fail)
+	}
+}
+
+// tell tells of a verdict about a whole task.
+func (w *sweep) tell(t iotda.Task, v policy.Verdict, targets int) {
+	w.o.Watch(Event{Kind: DecidedTask, Connection: w.name, Policy: w.p.Name, TaskID: t.ID, TaskName: t.Name, Verdict: v, Rows: targets})
+}
+
+// tasks sweeps the policy's tasks that an earlier run has not finished. One that fails is
+// left for the next run.
 func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
-	before := w.failed
+	for id := range w.failed {
+		delete(w.counts, id)
+	}
 	w.failed = map[string]bool{}
+	finished := func(t iotda.Task) bool { return !w.p.Owns(w.name, t) || w.counts[t.ID] != nil }
+	var row failures
 	for i, t := range l.tasks {
-		if !w.p.Owns(w.name, t) || w.again && !before[t.ID] && w.counts[t.ID] != nil {
+		if finished(t) {
 			continue
 		}
 		w.counts[t.ID] = map[policy.Reason]int{}
 		ts := &taskSweep{sweep: w, task: t, listing: l, counts: w.counts[t.ID]}
 		err := ts.run(ctx)
+		stop := row.stop(err)
 		if err == nil {
 			continue
 		}
@@ -81,9 +149,10 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 		r.Problems = append(r.Problems, fmt.Errorf("task %s: %w", t.ID, err))
 		w.log.Warn("a task could not be finished", zap.String("task", t.ID), zap.String("task_name", t.Name), zap.Error(err))
 		w.surprise(err)
-		if ctx.Err() != nil || stopsSweep(err) {
+		// A probe that failed is enough for one run: each costs a target an attempt.
+		if ctx.Err() != nil || stop || errors.Is(err, errUnknown) && w.circuit.open() {
 			for _, rest := range l.tasks[i+1:] {
-				if w.p.Owns(w.name, rest) {
+				if !finished(rest) {
 					w.failed[rest.ID] = true
 				}
 			}
@@ -92,15 +161,12 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 	}
 }
 
-// errStopped is why the tasks that are left when the program ends are not finished.
-var errStopped = errors.New("stopped before it was finished")
-
 // stopsSweep tells whether the other tasks would meet the same error.
 func stopsSweep(err error) bool {
 	switch {
-	case errors.Is(err, errUnknown):
+	case errors.Is(err, errCircuit):
 		return true
-	case errors.Is(err, errStale):
+	case errors.Is(err, errStale), errors.Is(err, errRefused), errors.Is(err, errUnknown):
 		return false
 	}
 	e := iotdaclient.AsError(err)
@@ -114,10 +180,25 @@ func stopsSweep(err error) bool {
 	return true
 }
 
+// failures counts tasks in a row that could not be read for a cause that passes.
+type failures int
+
+// stop tells whether the tasks that are left would meet the same error. One that never
+// answers must not keep the others from their turn, so of such it takes two.
+func (n *failures) stop(err error) bool {
+	if err == nil || !stopsSweep(err) {
+		*n = 0
+		return false
+	}
+	if e := iotdaclient.AsError(err); e == nil || !e.Transient() {
+		return true
+	}
+	*n++
+	return *n > 1
+}
+
 // finish closes the sweep's books. err is why the tasks could not be listed.
 func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err error) *Report {
-	ctx = context.WithoutCancel(ctx) // at the end of the program a sweep is still accounted for
-	w.again = true
 	tick.Finished = w.o.Store.Now()
 	r.Duration = tick.Finished.Sub(tick.Started)
 	r.Tasks, r.Sent, r.Counts = len(w.counts), w.sent, map[string]int{}
@@ -137,7 +218,12 @@ func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err erro
 	if w.dry != nil {
 		return r
 	}
-	tick.Result, tick.Counts = r.Result, r.Counts
+	if ctx.Err() != nil && r.Result != SweepComplete { // the tick stays due: the next start takes it up
+		w.log.Info("sweep stopped before its end", zap.Time("tick", w.at), zap.Any("sent", r.Sent))
+		return r
+	}
+	ctx = context.WithoutCancel(ctx)
+	tick.Result, tick.Counts, tick.States = r.Result, r.Counts, w.states()
 	if e := w.o.Store.FinishTick(ctx, tick); e != nil {
 		w.log.Error("the sweep could not be written to the ledger", zap.Error(e))
 	}
@@ -157,25 +243,30 @@ func (w *sweep) account(tick store.Tick, r *Report) {
 	case SweepComplete:
 		m.SetTargets(w.name, w.p.Name, r.Counts)
 		m.LastSuccess.WithLabelValues(w.name, w.p.Name).Set(metrics.Seconds(tick.Finished))
-		active := 0
-		for _, counts := range w.counts {
-			if !closedWhole(counts) {
-				active++
-			}
-		}
-		m.Tasks.WithLabelValues(w.name, w.p.Name, "active").Set(float64(active))
+		m.SetTasks(w.name, w.p.Name, tick.States)
 		w.log.Info("sweep", fields...)
 	default:
 		w.log.Warn("sweep", append(fields, zap.Errors("problems", r.Problems))...)
 	}
 }
 
-// closedWhole tells whether a task was closed for a reason of its own.
-func closedWhole(counts map[policy.Reason]int) bool {
-	for _, reason := range policy.TaskReasons() {
-		if _, ok := counts[reason]; ok {
-			return true
+// The states of a task that is open to retries, or would be if nobody held it back.
+const taskActive = "active"
+
+// TaskStates lists the states of tasks that are counted.
+func TaskStates() []string {
+	return []string{taskActive, string(policy.Halted), string(policy.Paused), string(policy.AwaitingApproval)}
+}
+
+// states counts the tasks by what holds them back.
+func (w *sweep) states() map[string]int {
+	states := map[string]int{}
+	for id := range w.counts {
+		state := taskActive
+		if reason := w.closedBy[id]; reason != "" {
+			state = string(reason)
 		}
+		states[state]++
 	}
-	return false
+	return states
 }

@@ -88,7 +88,7 @@ func TestPlanAndSweepAgreeWhileAttemptsAreOpenAndSettleInBetween(t *testing.T) {
 			w.watch = collect(planned, func(e scheduler.Event) (string, bool) {
 				return "", e.Kind == scheduler.Decided && e.Verdict.Reason == policy.Due
 			})
-			options := store.Options{Path: filepath.Join(w.folder, "retryd.db"), ReadOnly: true}
+			options := store.Options{Path: filepath.Join(w.folder, "retryd.db"), Join: true}
 			if len(w.e.Retries()) == 0 {
 				options = store.Options{}
 			}

@@ -3,6 +3,8 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,6 +21,7 @@ type taskSweep struct {
 	task    iotda.Task // name, type and create_time from the list; status and progress as read last
 	listing *listing
 	counts  map[policy.Reason]int
+	refused atomic.Bool // by the platform, as a whole
 }
 
 // errStale is in the chain of the error of a task whose waves grew too old before they
@@ -29,8 +32,11 @@ var errStale = errors.New("what was read grew older than 30 s before its retries
 const maxRereads = 3
 
 func (t *taskSweep) run(ctx context.Context) error {
-	if t.closed() {
-		return nil
+	if closed, err := t.closed(ctx); closed || err != nil {
+		return err
+	}
+	if t.p.Targets.Mode == policy.TargetsAll {
+		return t.whole(ctx)
 	}
 	for _, status := range t.p.Targets.Statuses {
 		t.o.Watch(Event{Kind: Reading, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Total: t.task.Progress.Of(status)})
@@ -54,24 +60,80 @@ func (t *taskSweep) run(ctx context.Context) error {
 }
 
 // closed tells whether the task is closed as a whole, and counts its targets under why.
-func (t *taskSweep) closed() bool {
-	v := t.p.DecideTask(t.task, policy.Owner(t.policies, t.name, t.task), t.o.Store.Now())
-	if v.Reason == "" {
-		return false
+func (t *taskSweep) closed(ctx context.Context) (bool, error) {
+	v, err := t.verdict(ctx)
+	if err != nil || v.Reason == "" {
+		return false, err
 	}
 	n := 0
 	for _, status := range t.p.Targets.Statuses {
 		n += t.task.Progress.Of(status)
 	}
 	t.counts[v.Reason] += n
+	t.closedBy[t.task.ID] = v.Reason
 	t.log.Debug("task left alone", zap.String("task", t.task.ID), zap.String("reason", string(v.Reason)), zap.String("detail", v.Detail))
-	return true
+	t.tell(t.task, v, n)
+	return true, nil
 }
+
+// verdict decides about the task as a whole. The ledger is asked only where the task itself
+// is open.
+func (t *taskSweep) verdict(ctx context.Context) (policy.Verdict, error) {
+	k := t.known[t.task.ID]
+	f := policy.TaskFacts{
+		Task: t.task, Owner: policy.Owner(t.current(), t.name, t.task), FirstSeen: t.firstSeen, Attempted: k.Attempted,
+		Refused: k.Refusals >= maxRefusals && k.RefusedAs == standing(t.task), Down: t.trouble(),
+	}
+	if f.Owner == nil { // by a reload
+		f.Owner = &policy.Policy{Name: "none"}
+	}
+	now := t.o.Store.Now()
+	if v := t.p.DecideTask(f, now); v.Reason != "" && v.Reason != policy.OutsideWindow && v.Reason != policy.AwaitingApproval {
+		return v, nil
+	}
+	trip := t.o.Store.Trip
+	if t.dry != nil {
+		trip = t.dry.trip(t.o.Store)
+	}
+	o, tripped, err := trip(ctx, t.scope(), t.p.Halt)
+	switch {
+	case err != nil:
+		return policy.Verdict{}, err
+	case tripped && t.dry == nil:
+		t.log.Warn("halted: too many retried targets failed again", zap.String("task", t.task.ID), zap.String("task_name", t.task.Name),
+			zap.String("scope", string(t.p.Halt.Scope)), zap.Int("failed", o.Failed), zap.Int("recovered", o.Recovered), zap.Duration("cooldown", t.p.Halt.Cooldown))
+	}
+	g, err := t.o.Store.Gates(ctx, t.scope())
+	if err != nil {
+		return policy.Verdict{}, err
+	}
+	f.Paused, f.PauseEnds, f.Approval, f.Halted, f.HaltEnds = g.Paused, g.PauseEnds, g.Approval, g.Halted, g.HaltEnds
+	if tripped && t.dry != nil {
+		f.Halted = fmt.Sprintf("%d of %d retried targets failed again: the next sweep halts it", o.Failed, o.Failed+o.Recovered)
+	}
+	return t.p.DecideTask(f, now), nil
+}
+
+// scope is what the ledger's gates are asked about.
+func (t *taskSweep) scope() store.Scope {
+	return store.Scope{
+		ProjectID: t.client.ProjectID(), TaskID: t.task.ID, Policy: t.p.Name, Connection: t.name, Identity: t.identity,
+		PolicyHash: t.p.Hash, NeedsApproval: t.p.Mode == policy.ModeApprove,
+	}
+}
+
+// maxRefusals is how many retry calls in a row a task may be refused as a whole before it is
+// left alone until it changes.
+const maxRefusals = 2
+
+// standing is how a task stands: what has to change before it is tried again.
+func standing(t iotda.Task) string { return fmt.Sprintf("%s %+v", t.Status, t.Progress) }
 
 // target is one row of a wave with what is known of it and decided about it.
 type target struct {
 	policy.Facts
 	closed  bool // its end was counted already
+	claimed bool
 	verdict policy.Verdict
 }
 
@@ -87,8 +149,8 @@ func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker
 	}
 	t.noteWave(wave)
 	t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
-	if t.closed() { // it has changed since the list was read
-		return "", true, nil
+	if closed, err := t.closed(ctx); closed || err != nil { // it has changed since the list was read
+		return "", true, err
 	}
 	targets, err := t.decide(ctx, wave)
 	if err != nil {
@@ -97,11 +159,23 @@ func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker
 	if err := t.giveUp(ctx, targets); err != nil {
 		return "", false, err
 	}
+	if err := t.cap(ctx, targets); err != nil {
+		return "", false, err
+	}
 	readAt := wave.Begun
 	if t.p.Tasks.Superseded == policy.SupersededSkip && t.listing.begun.Before(readAt) {
 		readAt = t.listing.begun // it says which tasks are newer
 	}
 	err = t.send(ctx, targets, readAt)
+	var shut *gateClosed
+	if errors.As(err, &shut) { // what was not sent waits for the same reason; the task closes at its next wave
+		for i := range targets {
+			if targets[i].verdict.Reason == policy.Due && !targets[i].claimed {
+				targets[i].verdict = shut.verdict
+			}
+		}
+		err = nil
+	}
 	if !errors.Is(err, errStale) { // else it is read and counted again
 		t.count(targets)
 	}
@@ -135,17 +209,30 @@ func (c *connection) noteWave(w iotdaclient.Wave) {
 // decide gives a verdict for each row. Whether newer tasks have the devices is read only
 // where something is due: it may take many calls.
 func (t *taskSweep) decide(ctx context.Context, wave iotdaclient.Wave) ([]target, error) {
-	targets, err := t.facts(ctx, wave.Subtasks)
+	targets, err := t.facts(ctx, wave.Subtasks, t.when(wave.Begun))
 	if err != nil {
 		return nil, err
 	}
-	due := t.verdicts(targets)
-	if due == 0 || t.p.Tasks.Superseded == policy.SupersededRetry {
-		return targets, nil
+	return targets, t.judge(ctx, targets)
+}
+
+func (t *taskSweep) judge(ctx context.Context, targets []target) error {
+	if t.verdicts(targets) == 0 {
+		return nil
 	}
-	if t.o.Store.Now().Sub(t.listing.begun) > listingAge {
-		if t.listing, err = t.list(ctx, t.o.Store.Now().Add(-listingAge)); err != nil {
-			return nil, err
+	if t.p.Tasks.Superseded == policy.SupersededSkip {
+		if err := t.supersede(ctx, targets); err != nil {
+			return err
+		}
+	}
+	return t.lookUp(ctx, targets)
+}
+
+// supersede decides again with what newer tasks have taken over.
+func (t *taskSweep) supersede(ctx context.Context, targets []target) (err error) {
+	if time.Since(t.listing.begun) > listingAge {
+		if t.listing, err = t.list(ctx, time.Now().Add(-listingAge)); err != nil {
+			return err
 		}
 	}
 	newer := t.newer(ctx)
@@ -156,7 +243,36 @@ func (t *taskSweep) decide(ctx context.Context, wave iotdaclient.Wave) ([]target
 		targets[i].NewerUnknown = newer.unknown
 	}
 	t.verdicts(targets)
-	return targets, nil
+	return nil
+}
+
+// cap holds what is due against the limits: never-tried targets first.
+func (t *taskSweep) cap(ctx context.Context, targets []target) error {
+	var due []*policy.Verdict
+	for _, tried := range []bool{false, true} {
+		for i := range targets {
+			if targets[i].verdict.Reason == policy.Due && (targets[i].Record.Counted > 0) == tried {
+				due = append(due, &targets[i].verdict)
+			}
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	usage, err := t.o.Store.Usage(ctx, t.scope(), t.p, t.at)
+	if err != nil {
+		return err
+	}
+	if t.dry != nil {
+		t.dry.use(&usage, t.p.Name, t.task.ID)
+	}
+	usage.Claimed, usage.InFlight, usage.Open = usage.Claimed+t.observed, usage.InFlight+t.observed, usage.Open+t.counts[policy.Observed]
+	allowed, limit := t.p.Allowance(usage)
+	through := t.p.Cap(due, allowed, limit)
+	if t.p.Mode == policy.ModeObserve {
+		t.observed += through
+	}
+	return nil
 }
 
 // takenOverBy tells whether the other task may take over devices of this one.
@@ -175,7 +291,7 @@ func (t *taskSweep) verdicts(targets []target) (due int) {
 	return due
 }
 
-func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask) ([]target, error) {
+func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask, at time.Time) ([]target, error) {
 	devices := make([]string, 0, len(subtasks))
 	for _, s := range subtasks {
 		devices = append(devices, s.Target)
@@ -185,6 +301,7 @@ func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask) ([]targ
 		return nil, err
 	}
 	targets := make([]target, 0, len(subtasks))
+	var undone []string
 	for _, s := range subtasks {
 		id := policy.Target{ProjectID: t.client.ProjectID(), TaskID: t.task.ID, DeviceID: s.Target}
 		r := known[s.Target]
@@ -195,9 +312,25 @@ func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask) ([]targ
 		if other, ok := t.listing.task(r.OpenTask); ok && t.takenOverBy(other) {
 			f.NewerBy = other.ID // no need to read its members
 		}
+		if r.State == policy.Recovered && s.Status == iotda.SubtaskFail && r.OpenTask == "" {
+			f.Record.State, f.Record.SeenAt = policy.Failed, at
+			undone = append(undone, s.Target)
+		}
 		targets = append(targets, target{Facts: f, closed: r.Closed})
 	}
-	return targets, nil
+	return targets, t.undo(ctx, undone, at)
+}
+
+// undo notes targets that had succeeded and read Fail again.
+func (t *taskSweep) undo(ctx context.Context, devices []string, at time.Time) error {
+	if len(devices) == 0 || t.dry != nil {
+		return nil
+	}
+	undone, err := t.o.Store.Undo(ctx, t.client.ProjectID(), t.task.ID, devices, at)
+	for _, device := range undone {
+		t.wonder(surpriseBack, "a target that had succeeded reads Fail again", zap.String("task", t.task.ID), zap.String("device", device))
+	}
+	return err
 }
 
 // giveUp writes and tells which targets have come to their end.

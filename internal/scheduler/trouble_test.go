@@ -91,7 +91,14 @@ func trouble(t *testing.T, op string, fault emulator.Fault) {
 		require.True(t, harmless || said > 0 || strings.Contains(logText(w), "unknown"), "the log says nothing of it")
 	}
 	w.holdsPromises()
-	w.run(16 * time.Hour)
+	if op == "RetryBatchTask" && (fault == emulator.FaultGone || fault == emulator.FaultRefused) {
+		require.Empty(t, w.tries())
+		calls := len(w.posts())
+		w.run(10 * time.Minute) // the fault is over
+		require.Len(t, w.posts(), calls, "what was refused twice is left until it changes")
+		w.e.ConsoleRetry(id, "d-00000")
+	}
+	w.run(6 * time.Hour)
 	w.holdsPromises()
 	tries := w.tries()
 	w.with(func(_ *scheduler.Scheduler, ledger *store.Store) {

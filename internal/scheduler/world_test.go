@@ -38,6 +38,7 @@ const project = "0123456789abcdef0123456789abcdef"
 type world struct {
 	t        testing.TB
 	e        *emulator.Emulator
+	front    http.Handler // stands before the platform; nil = nothing does
 	folder   string
 	name     string // of the connection
 	secret   string
@@ -45,6 +46,7 @@ type world struct {
 	burst    int
 	policies []*policy.Policy
 	watch    func(scheduler.Event)
+	setup    scheduler.Setup // of the last start
 	registry *prometheus.Registry
 	logs     *observer.ObservedLogs
 }
@@ -63,8 +65,8 @@ func newPolicy(name string) *policy.Policy {
 		panic(err)
 	}
 	return &policy.Policy{
-		Name: name, Connections: []string{"prod"}, Schedule: schedule,
-		Tasks:   policy.TaskRules{Types: policy.TaskTypes(), Statuses: policy.TaskStatuses(), MaxAge: 30 * 24 * time.Hour, Superseded: policy.SupersededSkip},
+		Name: name, Connections: []string{"prod"}, Schedule: schedule, Mode: policy.ModeAuto, CatchUp: time.Hour, Hash: name,
+		Tasks:   policy.TaskRules{Types: policy.TaskTypes(), Statuses: policy.TaskStatuses(), MaxAge: 30 * 24 * time.Hour, Backlog: true, Superseded: policy.SupersededSkip},
 		Targets: policy.TargetRules{Statuses: []iotda.SubtaskStatus{iotda.SubtaskFail}},
 		Attempts: policy.AttemptRules{
 			Max: 3, Backoff: policy.Backoff{Initial: 30 * time.Minute, Multiplier: 3, Max: 24 * time.Hour, Jitter: 0.2},
@@ -106,19 +108,29 @@ func (w *world) start(o store.Options, f func(*scheduler.Scheduler, *store.Store
 	m := metrics.New(w.registry, scheduler.Known())
 	var core zapcore.Core
 	core, w.logs = observer.New(zap.DebugLevel)
+	guards := iotdaclient.NewGuards()
 	client, err := iotdaclient.New(iotdaclient.Options{
 		Name: w.name, Endpoint: "http://127.0.0.1:1", Region: "cn-north-4", ProjectID: project,
-		Credentials: iotdaclient.Credentials{AccessKey: "key", SecretKey: w.secret, Signing: iotdaclient.SigningDerived},
-		Budget:      iotdaclient.NewBudget(w.perSec, w.burst), Guards: iotdaclient.NewGuards(), Concurrency: 4, Timeout: 10 * time.Second,
+		Credentials: iotdaclient.Key{AccessKey: "key", SecretKey: w.secret, Signing: iotdaclient.SigningDerived},
+		Budget:      iotdaclient.NewBudget(w.perSec, w.burst), Guards: guards, Concurrency: 4, Timeout: 10 * time.Second,
 		Backoff:   iotdaclient.Backoff{Initial: 500 * time.Millisecond, Multiplier: 2, Max: 30 * time.Second, MaxElapsed: 2 * time.Minute, Jitter: 0.5},
-		Transport: inMemory{w.e}, UserAgent: "test",
+		Transport: inMemory{w.handler()}, UserAgent: "test",
 	})
 	require.NoError(w.t, err)
 	defer client.Close()
-	f(scheduler.New(scheduler.Options{
-		Policies: w.policies, Clients: []*iotdaclient.Client{client}, Store: ledger, Metrics: m, Log: zap.New(core),
-		Retention: 90 * 24 * time.Hour, Watch: w.watch,
-	}), ledger)
+	guards.Keep(ledger)
+	w.setup = scheduler.Setup{
+		Policies: w.policies, Connections: []scheduler.Connection{{Client: client, Identity: "host  " + project, Hash: "1"}}, Retention: 90 * 24 * time.Hour,
+	}
+	f(scheduler.New(scheduler.Options{Setup: w.setup, Store: ledger, Metrics: m, Log: zap.New(core), Watch: w.watch}), ledger)
+}
+
+// handler is the platform, or what stands before it.
+func (w *world) handler() http.Handler {
+	if w.front != nil {
+		return w.front
+	}
+	return w.e
 }
 
 // sweep sweeps once, as one start of the program.

@@ -15,6 +15,8 @@ type Answer struct {
 	State      policy.State // Accepted, Rejected, Unknown or Released
 	AnsweredAt time.Time    // when it came, or when the wait for it ended
 	Code, Text string
+	Refused    bool         // of Rejected: the whole call was refused for this target alone
+	Cause      policy.Cause // of Rejected
 	RequestID  string
 }
 
@@ -47,9 +49,9 @@ func answer(ctx context.Context, tx *sql.Tx, projectID, taskID string, a Answer)
 	if !a.State.Open() {
 		settledAt = a.AnsweredAt
 	}
-	ok, err := execOne(ctx, tx, `UPDATE attempts SET state = ?, answered_at = ?, settled_at = ?, code = ?, text = ?, request_id = ?
+	ok, err := execOne(ctx, tx, `UPDATE attempts SET state = ?, answered_at = ?, settled_at = ?, code = ?, text = ?, request_id = ?, rule = ?, class = ?
 		WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ? AND state = 'claimed'`,
-		a.State, micros(a.AnsweredAt), micros(settledAt), a.Code, a.Text, a.RequestID,
+		a.State, micros(a.AnsweredAt), micros(settledAt), a.Code, a.Text, a.RequestID, a.Cause.Name, a.Cause.Class,
 		projectID, taskID, a.DeviceID, a.N)
 	if err != nil || !ok {
 		return false, err
@@ -62,9 +64,9 @@ func answer(ctx context.Context, tx *sql.Tx, projectID, taskID string, a Answer)
 	if a.State != policy.Rejected {
 		rejected.Code, rejected.Text = "", ""
 	}
-	return execOne(ctx, tx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = ?, reject_text = ?
+	return execOne(ctx, tx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = ?, reject_text = ?, refused = ?
 		WHERE project_id = ? AND task_id = ? AND device_id = ?`,
-		a.State, micros(a.AnsweredAt), rejected.Code, rejected.Text, projectID, taskID, a.DeviceID)
+		a.State, micros(a.AnsweredAt), rejected.Code, rejected.Text, a.Refused, projectID, taskID, a.DeviceID)
 }
 
 // execOne tells whether the statement changed a row.

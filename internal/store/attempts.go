@@ -60,19 +60,19 @@ func scanAttempt(rows *sql.Rows) (a policy.Attempt, err error) {
 	return a, err
 }
 
-// OldestOpen gives when the oldest open attempt was claimed, by connection name; a
-// connection without open attempts is not in it.
+// OldestOpen gives when the oldest open attempt was claimed, by project; one without open
+// attempts is not in it.
 func (s *Store) OldestOpen(ctx context.Context) (map[string]time.Time, error) {
 	oldest := map[string]time.Time{}
 	err := each(ctx, s.read, func(rows *sql.Rows) error {
-		var connection string
+		var project string
 		var at int64
-		if err := rows.Scan(&connection, &at); err != nil {
+		if err := rows.Scan(&project, &at); err != nil {
 			return err
 		}
-		oldest[connection] = fromMicros(at)
+		oldest[project] = fromMicros(at)
 		return nil
-	}, `SELECT connection, min(claimed_at) FROM attempts WHERE state IN ('claimed', 'accepted', 'unknown') GROUP BY connection`)
+	}, `SELECT project_id, min(claimed_at) FROM attempts WHERE `+openStates+` GROUP BY project_id`)
 	if err != nil {
 		return nil, fmt.Errorf("read the oldest open attempts: %w", err)
 	}

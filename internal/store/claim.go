@@ -11,18 +11,23 @@ import (
 
 // Claim asks for one attempt of each of some targets of one task.
 type Claim struct {
-	ProjectID, TaskID, TaskType string
-	Policy, Connection          string // names
-	Max                         int    // attempts.max
-	Terms                       policy.Terms
-	SendBy                      time.Time // after this the request can no longer be under way
-	Candidates                  []Candidate
+	Scope
+	TaskType   string
+	Tick       time.Time // of the sweep
+	Terms      policy.Terms
+	SendBy     time.Time // after this the request can no longer be under way
+	Candidates []Candidate
+	// Covers are the devices that a claim of policy.WholeTask re-runs: none of them may have
+	// an open attempt.
+	Covers []string
 }
 
-// Candidate is one target and the number of its last attempt when it was decided on.
+// Candidate is one target, the number of its last attempt when it was decided on, and how
+// many it may have by the rule for its failure.
 type Candidate struct {
 	DeviceID string
 	LastN    int
+	Max      int
 }
 
 // Claimed is a durable attempt whose request may leave now.
@@ -39,20 +44,38 @@ type Dropped struct {
 
 // Claim writes the attempts, or none of them: it is the last word on whether a target
 // may be retried, whatever was decided before. A candidate that fails a check is dropped
-// and the rest go. Where it returns an error nothing may be sent.
+// and the rest go. Where it returns an error nothing may be sent; a *Closed is in the chain
+// of one that a gate made: a pause, a missing approval, a halt.
 func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped []Dropped, err error) {
 	now := s.Now()
 	err = s.tx(ctx, func(tx *sql.Tx) error {
+		g, err := gates(ctx, tx, c.Scope, now)
+		if err != nil {
+			return err
+		}
+		if err := g.Err(); err != nil {
+			return err
+		}
 		devices := make([]string, len(c.Candidates))
 		for i, candidate := range c.Candidates {
 			devices[i] = candidate.DeviceID
 		}
-		known, err := records(ctx, tx, c.ProjectID, c.TaskID, devices)
+		known, err := records(ctx, tx, c.ProjectID, c.TaskID, devices, now)
 		if err != nil {
 			return err
 		}
+		if why, err := c.covered(ctx, tx, now); err != nil {
+			return err
+		} else if why != "" {
+			dropped = append(dropped, Dropped{policy.WholeTask, why})
+			return nil
+		}
 		for _, candidate := range c.Candidates {
-			if why := refuse(known[candidate.DeviceID], candidate, c.Max); why != "" {
+			why := refuse(known[candidate.DeviceID], candidate)
+			if left := g.ApprovalLeft; why == "" && left >= 0 && left < len(claimed)+max(1, len(c.Covers)) {
+				why = "the approval is for no more targets"
+			}
+			if why != "" {
 				dropped = append(dropped, Dropped{candidate.DeviceID, why})
 				continue
 			}
@@ -72,14 +95,16 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 	return claimed, dropped, nil
 }
 
-func refuse(r Record, c Candidate, limit int) string {
+func refuse(r Record, c Candidate) string {
 	switch {
+	case r.Paused != "":
+		return "it is paused: " + r.Paused
 	case r.OpenTask != "":
 		return "the device has an open attempt in task " + r.OpenTask
 	case r.N != c.LastN:
 		return fmt.Sprintf("it was decided after attempt %d, and attempt %d is on record", c.LastN, r.N)
-	case r.Counted >= limit:
-		return fmt.Sprintf("%d of %d attempts are used", r.Counted, limit)
+	case r.Counted >= c.Max:
+		return fmt.Sprintf("%d of %d attempts are used", r.Counted, c.Max)
 	}
 	return ""
 }
@@ -97,11 +122,40 @@ func (c Claim) insert(ctx context.Context, tx *sql.Tx, candidate Candidate, now 
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO attempts
-		(project_id, task_id, device_id, n, state, task_type, policy, connection, claimed_at, send_by, settle, stale_after, wait_retry_fails)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.ProjectID, c.TaskID, candidate.DeviceID, candidate.LastN+1, policy.Claimed, c.TaskType, c.Policy, c.Connection,
-		micros(now), micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails)
+		micros(c.Tick), micros(now), micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails,
+		max(1, len(c.Covers)), newCover(c.Covers))
 	return err
+}
+
+// covered says why a claim of a whole task cannot be made: one of its devices has an open
+// attempt, in this task or another.
+func (c Claim) covered(ctx context.Context, tx *sql.Tx, now time.Time) (string, error) {
+	if len(c.Covers) == 0 {
+		return "", nil
+	}
+	known, err := records(ctx, tx, c.ProjectID, c.TaskID, c.Covers, now)
+	if err != nil {
+		return "", err
+	}
+	for device, r := range known {
+		switch {
+		case r.OpenTask != "":
+			return "device " + device + " has an open attempt in task " + r.OpenTask, nil
+		case r.Paused != "":
+			return "device " + device + " is paused: " + r.Paused, nil
+		case r.Counted >= c.Candidates[0].Max:
+			return fmt.Sprintf("device %s has used %d of %d attempts", device, r.Counted, c.Candidates[0].Max), nil
+		}
+	}
+	var open int
+	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE project_id = ? AND task_id = ? AND `+openStates, c.ProjectID, c.TaskID).Scan(&open)
+	if err == nil && open > 0 {
+		return fmt.Sprintf("the task has %d open attempts", open), nil
+	}
+	return "", err
 }
 
 // adopt turns the claims of a process that is no more into unknown attempts: their

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -15,6 +17,9 @@ var migrations embed.FS
 
 func (s *Store) migrate(ctx context.Context) error {
 	if err := s.checkVersion(ctx); err != nil {
+		return err
+	}
+	if err := s.backUp(ctx); err != nil {
 		return err
 	}
 	folder, err := fs.Sub(migrations, "migrations")
@@ -37,28 +42,52 @@ func (s *Store) migrate(ctx context.Context) error {
 }
 
 // schemaVersion is the number of the last migration that this program knows.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // checkVersion refuses a schema that this program does not know: an older retryd that
 // writes a newer ledger would miss checks that the newer one relies on.
 func (s *Store) checkVersion(ctx context.Context) error {
-	var tables int
-	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`).Scan(&tables)
+	version, err := s.version(ctx)
 	if err != nil {
-		return fmt.Errorf("read ledger %s: %w", s.o.Path, err)
-	}
-	version := 0
-	if tables > 0 {
-		if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version); err != nil {
-			return fmt.Errorf("read the ledger's schema version: %w", err)
-		}
+		return err
 	}
 	switch {
 	case version > schemaVersion:
 		return fmt.Errorf("ledger %s has schema %d, this program knows %d: %w", s.o.Path, version, schemaVersion, ErrNewer)
-	case version < schemaVersion && s.o.ReadOnly:
+	case version < schemaVersion && (s.o.ReadOnly || s.o.Join):
 		return fmt.Errorf("ledger %s has schema %d, this program reads %d: start `retryd run` once to bring it up to date", s.o.Path, version, schemaVersion)
 	}
+	return nil
+}
+
+func (s *Store) version(ctx context.Context) (version int, err error) {
+	var tables int
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`).Scan(&tables)
+	if err != nil {
+		return 0, fmt.Errorf("read ledger %s: %w", s.o.Path, err)
+	}
+	if tables > 0 {
+		if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version); err != nil {
+			return 0, fmt.Errorf("read the ledger's schema version: %w", err)
+		}
+	}
+	return version, nil
+}
+
+// backUp copies a ledger whose schema is about to be changed to a file beside it.
+func (s *Store) backUp(ctx context.Context) error {
+	version, err := s.version(ctx)
+	if err != nil || version == 0 || version == schemaVersion {
+		return err
+	}
+	file := fmt.Sprintf("%s.schema-%d.bak", s.o.Path, version)
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt that did not come to its end
+		return fmt.Errorf("back up the ledger: %w", err)
+	}
+	if _, err := s.write.ExecContext(ctx, `VACUUM INTO ?`, file); err != nil {
+		return fmt.Errorf("back up the ledger to %s before its schema is changed: %w", file, err)
+	}
+	s.backup = file
 	return nil
 }
 

@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
+	"time"
 
 	"retryd/internal/policy"
 )
@@ -22,15 +22,15 @@ type querier interface {
 }
 
 // Records gives what is known of these devices in one task. A device without a record is
-// in the map only if it has an open attempt in another task of the project.
+// in the map only if it has an open attempt in another task of the project, or is paused.
 func (s *Store) Records(ctx context.Context, projectID, taskID string, devices []string) (map[string]Record, error) {
-	return records(ctx, s.read, projectID, taskID, devices)
+	return records(ctx, s.read, projectID, taskID, devices, s.Now())
 }
 
-func records(ctx context.Context, q querier, projectID, taskID string, devices []string) (map[string]Record, error) {
-	list, err := json.Marshal(devices)
+func records(ctx context.Context, q queryer, projectID, taskID string, devices []string, now time.Time) (map[string]Record, error) {
+	list, err := names(devices)
 	if err != nil {
-		return nil, fmt.Errorf("name the devices: %w", err)
+		return nil, err
 	}
 	found := make(map[string]Record, len(devices))
 	err = each(ctx, q, func(rows *sql.Rows) error {
@@ -38,15 +38,15 @@ func records(ctx context.Context, q querier, projectID, taskID string, devices [
 		var r Record
 		var firstAt, seenAt int64
 		var closedN int
-		if err := rows.Scan(&device, &r.N, &r.Counted, &firstAt, &r.State, &seenAt, &r.RejectCode, &r.RejectText, &closedN); err != nil {
+		if err := rows.Scan(&device, &r.N, &r.Counted, &firstAt, &r.State, &seenAt, &r.RejectCode, &r.RejectText, &r.Refused, &closedN); err != nil {
 			return err
 		}
 		r.FirstAt, r.SeenAt, r.Closed = fromMicros(firstAt), fromMicros(seenAt), closedN == r.Counted
 		found[device] = r
 		return nil
-	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, closed_n
+	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, refused, closed_n
 		FROM targets WHERE project_id = ? AND task_id = ? AND device_id IN (SELECT value FROM json_each(?))`,
-		projectID, taskID, string(list))
+		projectID, taskID, list)
 	if err != nil {
 		return nil, fmt.Errorf("read the targets of task %s: %w", taskID, err)
 	}
@@ -59,12 +59,37 @@ func records(ctx context.Context, q querier, projectID, taskID string, devices [
 		r.OpenTask = task
 		found[device] = r
 		return nil
-	}, `SELECT device_id, task_id FROM attempts WHERE project_id = ? AND device_id IN (SELECT value FROM json_each(?))
-		AND state IN ('claimed', 'accepted', 'unknown')`, projectID, string(list))
+	}, `SELECT device_id, task_id FROM attempts WHERE project_id = ? AND device_id <> '*' AND device_id IN (SELECT value FROM json_each(?))
+		AND `+openStates, projectID, list)
 	if err != nil {
 		return nil, fmt.Errorf("read open attempts: %w", err)
 	}
-	return found, nil
+	if err := addWhole(ctx, q, projectID, taskID, devices, found); err != nil {
+		return nil, err
+	}
+	return found, pausedDevices(ctx, q, projectID, taskID, list, now, found)
+}
+
+// pausedDevices adds which of the devices a person has paused.
+func pausedDevices(ctx context.Context, q querier, projectID, taskID, list string, now time.Time, found map[string]Record) error {
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		p := Pause{Scope: PauseDevice}
+		var device string
+		var at, until int64
+		if err := rows.Scan(&device, &p.Who, &p.Why, &at, &until); err != nil {
+			return err
+		}
+		p.At, p.Until = fromMicros(at), fromMicros(until)
+		r := found[device]
+		r.Paused, r.PauseEnds = p.String(), p.Until
+		found[device] = r
+		return nil
+	}, `SELECT device_id, who, why, at, until FROM pauses WHERE scope = 'device' AND ended_at = 0 AND (until = 0 OR until > ?)
+		AND project_id = ? AND task_id = ? AND device_id IN (SELECT value FROM json_each(?))`, micros(now), projectID, taskID, list)
+	if err != nil {
+		return fmt.Errorf("read the pauses: %w", err)
+	}
+	return nil
 }
 
 func each(ctx context.Context, q querier, f func(*sql.Rows) error, query string, args ...any) error {

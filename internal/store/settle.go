@@ -15,6 +15,7 @@ type Settled struct {
 	Counted int       // attempts of the target that count
 	FirstAt time.Time // claim of the first of them
 	Closed  bool      // this ended the target, and is to be counted as that
+	Stuck   int       // of a failed one: attempts in a row, this one included, that were never seen in motion
 }
 
 // Settle writes what was observed of open attempts. It returns those that have come to
@@ -55,9 +56,9 @@ func settle(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool
 	if err != nil || !before.CanBecome(o.State) {
 		return Settled{}, false, err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE attempts SET state = ?, settled_at = ?, detail = ?, code = ?, text = ?
+	_, err = tx.ExecContext(ctx, `UPDATE attempts SET state = ?, settled_at = ?, detail = ?, code = ?, text = ?, rule = ?, class = ?
 		WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ?`,
-		append([]any{o.State, micros(o.At), o.Detail, o.Code, o.Text}, append(key, o.N)...)...)
+		append([]any{o.State, micros(o.At), o.Detail, o.Code, o.Text, o.Cause.Name, o.Cause.Class}, append(key, o.N)...)...)
 	if err != nil {
 		return Settled{}, false, err
 	}
@@ -83,6 +84,12 @@ func finish(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool
 	err = tx.QueryRowContext(ctx, `SELECT counted, first_at FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ?`,
 		o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Counted, &firstAt)
 	result.FirstAt = fromMicros(firstAt)
+	if err == nil && o.State == policy.Failed && !o.MotionSeen {
+		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'failed'
+			AND motion_seen = 0 AND n > (SELECT coalesce(max(n), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ?
+				AND (state NOT IN ('failed', 'released') OR motion_seen <> 0))`,
+			o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Stuck)
+	}
 	return result, err == nil, err
 }
 
@@ -92,6 +99,28 @@ func closeTarget(ctx context.Context, tx *sql.Tx, t policy.Target, outcome strin
 	return execOne(ctx, tx, `UPDATE targets SET closed_outcome = ?, closed_n = counted, closed_at = ?
 		WHERE project_id = ? AND task_id = ? AND device_id = ? AND closed_n <> counted`,
 		outcome, micros(at), t.ProjectID, t.TaskID, t.DeviceID)
+}
+
+// Undo writes that targets which had recovered read Fail at that time, and returns those for
+// which that is news.
+func (s *Store) Undo(ctx context.Context, projectID, taskID string, devices []string, at time.Time) (undone []string, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		for _, device := range devices {
+			ok, err := execOne(ctx, tx, `UPDATE targets SET state = 'failed', seen_at = ?
+				WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'recovered'`, micros(at), projectID, taskID, device)
+			if err != nil {
+				return fmt.Errorf("reopen %s: %w", device, err)
+			}
+			if ok {
+				undone = append(undone, device)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return undone, nil
 }
 
 // Closing ends the retries of one target.

@@ -23,6 +23,11 @@ type Options struct {
 	Create bool
 	// ReadOnly opens it without the right, or the lock, to write.
 	ReadOnly bool
+	// Join opens it to write beside the process that holds the lock: for what a person says,
+	// and for refused credentials. Whoever joins claims nothing.
+	Join bool
+	// Clock is the ledger's clock; nil = the machine's.
+	Clock func() time.Time
 	// Observe is told how long each write took and how it ended; nil = nobody.
 	Observe func(time.Duration, error)
 }
@@ -34,6 +39,7 @@ type Store struct {
 	read    *sql.DB
 	lock    *flock.Flock
 	created bool
+	backup  string // made before the schema was changed
 }
 
 // ErrNoLedger is in the chain of the error for a ledger that does not exist and that the
@@ -65,16 +71,19 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if s.read, err = open(s.o.Path, "ro"); err != nil {
+	if s.read, err = openFile(s.o.Path, "ro"); err != nil {
 		return err
 	}
 	if s.o.ReadOnly {
 		return s.checkVersion(ctx)
 	}
-	if s.write, err = open(s.o.Path, "rw"); err != nil {
+	if s.write, err = openFile(s.o.Path, "rw"); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
+	if s.o.Join {
+		return s.checkVersion(ctx)
+	}
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
@@ -98,10 +107,10 @@ func (s *Store) file() error {
 	}
 	_, err := os.Stat(path)
 	missing := errors.Is(err, fs.ErrNotExist)
-	if missing && !s.o.Create {
+	if missing && (!s.o.Create || s.o.Join) {
 		return fmt.Errorf("ledger %s: %w", path, ErrNoLedger)
 	}
-	if s.o.ReadOnly {
+	if s.o.ReadOnly || s.o.Join {
 		return nil
 	}
 	s.lock = flock.New(path+".lock", flock.SetPermissions(0o600))
@@ -126,7 +135,7 @@ func (s *Store) file() error {
 // synchronous(2) is FULL: a commit is on the disk before the request that it is for.
 const pragmas = "_pragma=busy_timeout(10000)&_pragma=synchronous(2)&_txlock=immediate"
 
-func open(path, mode string) (*sql.DB, error) {
+func openFile(path, mode string) (*sql.DB, error) {
 	query := pragmas + "&mode=" + mode
 	if mode == "rw" {
 		query += "&_pragma=journal_mode(WAL)"
@@ -155,8 +164,18 @@ func (s *Store) Close() error {
 // Created tells whether Open made the ledger anew.
 func (s *Store) Created() bool { return s.created }
 
+// Backup gives the file that Open copied the ledger to before it changed its schema, empty
+// if it did not.
+func (s *Store) Backup() string { return s.backup }
+
 // Now is the ledger's clock, which every row and every decision is dated by.
-func (s *Store) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+func (s *Store) Now() time.Time {
+	now := time.Now
+	if s.o.Clock != nil {
+		now = s.o.Clock
+	}
+	return now().UTC().Truncate(time.Microsecond)
+}
 
 // Sizes gives the bytes of the ledger's file and of its write-ahead log.
 func (s *Store) Sizes() (ledger, wal int64) {
@@ -181,6 +200,9 @@ func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) (err error) {
 	start := time.Now()
 	if s.o.Observe != nil {
 		defer func() { s.o.Observe(time.Since(start), err) }()
+	}
+	if s.write == nil {
+		return errors.New("the ledger is open for reading only")
 	}
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -35,10 +36,18 @@ func ledger(t testing.TB) *store.Store {
 
 var terms = policy.Terms{Settle: 5 * time.Minute, StaleAfter: 7 * 24 * time.Hour, WaitRetryFails: true}
 
+func scope(taskID string) store.Scope {
+	return store.Scope{ProjectID: project, TaskID: taskID, Policy: "upgrades", Connection: "prod", Identity: "host  p", PolicyHash: "h1"}
+}
+
 func claim(taskID string, limit int, candidates ...store.Candidate) store.Claim {
+	candidates = slices.Clone(candidates) // callers share them
+	candidates = slices.Clone(candidates) // the caller's may be in use elsewhere
+	for i := range candidates {
+		candidates[i].Max = limit
+	}
 	return store.Claim{
-		ProjectID: project, TaskID: taskID, TaskType: "firmwareUpgrade", Policy: "upgrades", Connection: "prod",
-		Max: limit, Terms: terms, SendBy: time.Now().Add(40 * time.Second), Candidates: candidates,
+		Scope: scope(taskID), TaskType: "firmwareUpgrade", Terms: terms, SendBy: time.Now().Add(40 * time.Second), Candidates: candidates,
 	}
 }
 
@@ -266,7 +275,9 @@ func TestRetentionDeletesHistoryAndNoCount(t *testing.T) {
 		}
 		attempt(t, s, "open", 0, policy.Accepted)
 		tick := store.Tick{Policy: "p", Connection: "c", Tick: s.Now(), Started: s.Now(), Finished: s.Now(), Result: "complete", Counts: map[string]int{"due": 3}}
-		require.NoError(t, s.StartTick(t.Context(), tick))
+		first, err := s.StartTick(t.Context(), tick)
+		require.NoError(t, err)
+		require.True(t, first)
 		require.NoError(t, s.FinishTick(t.Context(), tick))
 		before := record(t, s, task, "d")
 		time.Sleep(100 * 24 * time.Hour)
@@ -296,7 +307,8 @@ func TestAPolicyIsDueSinceItsLastFinishedTick(t *testing.T) {
 		require.Equal(t, seen, baseline)
 		time.Sleep(time.Hour)
 		tick := store.Tick{Policy: "p", Connection: "c", Tick: s.Now(), Started: s.Now()}
-		require.NoError(t, s.StartTick(t.Context(), tick))
+		_, err = s.StartTick(t.Context(), tick)
+		require.NoError(t, err)
 		baseline, err = s.Baseline(t.Context(), "p", "c")
 		require.NoError(t, err)
 		require.Equal(t, seen, baseline, "a sweep that did not end is due again")
@@ -353,4 +365,45 @@ func BenchmarkClaimAndAnswer100(b *testing.B) {
 		_, err = s.Answered(b.Context(), project, fmt.Sprintf("%x", i), answers)
 		require.NoError(b, err)
 	}
+}
+
+func TestAClaimOfAWholeTaskWaitsForEachOfItsDevices(t *testing.T) {
+	whole := func(covers ...string) store.Claim {
+		c := claim(task, 3, store.Candidate{DeviceID: policy.WholeTask})
+		c.Covers = covers
+		return c
+	}
+	for name, hold := range map[string]func(*store.Store){
+		"open in another task": func(s *store.Store) {
+			_, _, err := s.Claim(t.Context(), claim("another", 3, store.Candidate{DeviceID: "b"}))
+			require.NoError(t, err)
+		},
+		"another is open in the task": func(s *store.Store) { attempt(t, s, "x", 0, policy.Accepted) },
+		"paused": func(s *store.Store) {
+			p := store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: task, DeviceID: "b", Who: "ann"}
+			require.NoError(t, s.PauseNow(t.Context(), p, store.Action{}))
+		},
+		"exhausted": func(s *store.Store) {
+			for n := range 3 {
+				attempt(t, s, "b", n, policy.Rejected)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := ledger(t)
+			hold(s)
+			claimed, dropped, err := s.Claim(t.Context(), whole("a", "b"))
+			require.NoError(t, err)
+			require.Empty(t, claimed)
+			require.Len(t, dropped, 1)
+		})
+	}
+	s := ledger(t)
+	claimed, _, err := s.Claim(t.Context(), whole("a", "b"))
+	require.NoError(t, err)
+	require.Len(t, claimed, 1)
+	require.Equal(t, task, record(t, s, "another", "a").OpenTask)
+	require.Equal(t, 1, record(t, s, task, "b").Counted)
+	require.Zero(t, record(t, s, "another", "b").Counted)
+	require.Empty(t, record(t, s, "another", "c").OpenTask)
 }

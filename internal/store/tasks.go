@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"retryd/internal/policy"
 )
 
 // Task is a batch task as it was listed last.
@@ -26,7 +28,7 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 				(project_id, task_id, name, type, status, total, success, fail, created_at, first_seen, last_seen)
 				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 				ON CONFLICT (project_id, task_id) DO UPDATE SET name = excluded.name, status = excluded.status,
-					total = excluded.total, success = excluded.success, fail = excluded.fail, last_seen = excluded.last_seen`,
+					total = excluded.total, success = excluded.success, fail = excluded.fail, last_seen = excluded.last_seen, missing_since = 0, gone_at = 0`,
 				projectID, t.ID, t.Name, t.Type, t.Status, t.Total, t.Success, t.Fail, micros(t.CreatedAt), now, now)
 			if err != nil {
 				return fmt.Errorf("task %s: %w", t.ID, err)
@@ -36,6 +38,143 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 	})
 }
 
+// KnownTask is what the ledger knows of a task beside its listing.
+type KnownTask struct {
+	Task
+	Attempted    bool      // it has attempts, or had
+	Refusals     int       // retry calls refused as a whole, in a row
+	RefusedAs    string    // how the task stood then
+	MissingSince time.Time // first coded 404; zero = it was found last
+	LastSeen     time.Time
+}
+
+// KnownTasks gives the tasks of a project that are not gone, by id.
+func (s *Store) KnownTasks(ctx context.Context, projectID string) (map[string]KnownTask, error) {
+	known := map[string]KnownTask{}
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
+		var t KnownTask
+		var created, missing, seen int64
+		err := rows.Scan(&t.ID, &t.Name, &t.Type, &t.Status, &t.Total, &t.Success, &t.Fail, &created, &t.Refusals, &t.RefusedAs, &missing, &seen, &t.Attempted)
+		t.CreatedAt, t.MissingSince, t.LastSeen = fromMicros(created), fromMicros(missing), fromMicros(seen)
+		known[t.ID] = t
+		return err
+	}, `SELECT task_id, name, type, status, total, success, fail, created_at, refusals, refused_as, missing_since, last_seen,
+			EXISTS (SELECT 1 FROM targets WHERE targets.project_id = tasks.project_id AND targets.task_id = tasks.task_id AND counted > 0)
+		FROM tasks WHERE project_id = ? AND gone_at = 0`, projectID)
+	if err != nil {
+		return nil, fmt.Errorf("read the tasks: %w", err)
+	}
+	return known, nil
+}
+
+// FoundTask is a task and the project that it is in.
+type FoundTask struct {
+	ProjectID, ID, Name, Type string
+}
+
+// FindTasks gives the tasks with this id; where there is none, those with this name, the
+// newest first. Ones that are gone are not among them.
+func (s *Store) FindTasks(ctx context.Context, idOrName string) (found []FoundTask, err error) {
+	for _, column := range []string{"task_id", "name"} {
+		err := each(ctx, s.read, func(rows *sql.Rows) error {
+			var t FoundTask
+			err := rows.Scan(&t.ProjectID, &t.ID, &t.Name, &t.Type)
+			found = append(found, t)
+			return err
+		}, `SELECT project_id, task_id, name, type FROM tasks WHERE `+column+` = ? AND gone_at = 0 ORDER BY task_id DESC`, idOrName)
+		if err != nil {
+			return nil, fmt.Errorf("find task %s: %w", idOrName, err)
+		}
+		if len(found) > 0 {
+			break
+		}
+	}
+	return found, nil
+}
+
+// RefuseTask writes that a retry call was refused as a whole while the task stood as named;
+// no state means that one was taken.
+func (s *Store) RefuseTask(ctx context.Context, projectID, taskID, as string) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE tasks SET refusals = CASE WHEN ? = '' THEN 0 WHEN refused_as = ? THEN refusals + 1 ELSE 1 END, refused_as = ?
+			WHERE project_id = ? AND task_id = ?`, as, as, as, projectID, taskID)
+		return err
+	})
+}
+
+// MissTasks writes that tasks were not found, and from when on where it is not the first time.
+func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found []string) error {
+	if len(missing)+len(found) == 0 {
+		return nil
+	}
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		for _, id := range missing {
+			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = ? WHERE project_id = ? AND task_id = ? AND missing_since = 0`,
+				micros(s.Now()), projectID, id); err != nil {
+				return err
+			}
+		}
+		for _, id := range found {
+			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = 0 WHERE project_id = ? AND task_id = ?`, projectID, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// TaskGone writes that a task does not exist any more.
+func (s *Store) TaskGone(ctx context.Context, projectID, taskID string) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE tasks SET gone_at = ? WHERE project_id = ? AND task_id = ? AND gone_at = 0`, micros(s.Now()), projectID, taskID)
+		return err
+	})
+}
+
+// Unresolved is a target that was retried, failed, and has not come to its end.
+type Unresolved struct {
+	DeviceID, TaskType, Policy, Connection string
+}
+
+// Unresolved lists targets that may have been resolved by somebody else, by task.
+func (s *Store) Unresolved(ctx context.Context, projectID string) (map[string][]Unresolved, error) {
+	found := map[string][]Unresolved{}
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
+		var task string
+		var u Unresolved
+		err := rows.Scan(&task, &u.DeviceID, &u.TaskType, &u.Policy, &u.Connection)
+		found[task] = append(found[task], u)
+		return err
+	}, `SELECT task_id, device_id, task_type, policy, connection FROM targets t WHERE project_id = ? AND device_id <> '*' AND counted > 0 AND closed_n <> counted
+			AND state IN ('failed', 'rejected') AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.project_id = t.project_id
+				AND a.task_id = t.task_id AND a.device_id = t.device_id AND `+openStates+`)`, projectID)
+	if err != nil {
+		return nil, fmt.Errorf("read the unresolved targets: %w", err)
+	}
+	return found, nil
+}
+
+// ResolvedElsewhere closes targets whose success was not retryd's, and returns those that it
+// closed.
+func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string, targets []Unresolved) (closed []Unresolved, err error) {
+	if len(targets) == 0 {
+		return nil, nil
+	}
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		for _, u := range targets {
+			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}, "resolved_elsewhere", s.Now())
+			if err != nil {
+				return err
+			}
+			if ok {
+				closed = append(closed, u)
+			}
+		}
+		return nil
+	})
+	return closed, err
+}
+
 // Action is something that a person did.
 type Action struct {
 	Who, Source, What, Subject, Why string
@@ -43,15 +182,18 @@ type Action struct {
 
 // Act writes down an action.
 func (s *Store) Act(ctx context.Context, a Action) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO actions (at, who, source, what, subject, why) VALUES (?, ?, ?, ?, ?, ?)`,
-			micros(s.Now()), a.Who, a.Source, a.What, a.Subject, a.Why)
-		return err
-	})
+	return s.tx(ctx, func(tx *sql.Tx) error { return s.act(ctx, tx, a) })
+}
+
+func (s *Store) act(ctx context.Context, tx *sql.Tx, a Action) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO actions (at, who, source, what, subject, why) VALUES (?, ?, ?, ?, ?, ?)`,
+		micros(s.Now()), a.Who, a.Source, a.What, a.Subject, a.Why)
+	return err
 }
 
 // Forget deletes history that is older than keep: attempts that have come to their
-// outcome, and sweeps but the last of each policy. Counts are kept: they are the targets'.
+// outcome, and sweeps but the last of each policy. Counts are kept, they are the targets', for
+// as long as their task is there and for keep after it has gone.
 // It returns how many attempts it deleted.
 func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, err error) {
 	before := micros(s.Now().Add(-keep))
@@ -68,7 +210,22 @@ func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, e
 		_, err = tx.ExecContext(ctx, `DELETE FROM ticks WHERE started_at < ? AND tick NOT IN (
 			SELECT max(tick) FROM ticks last WHERE last.policy = ticks.policy AND last.connection = ticks.connection
 				AND last.finished_at > 0 GROUP BY last.result)`, before)
-		return err
+		if err != nil {
+			return err
+		}
+		// What is gone for good cannot be retried again: its counts guard nothing.
+		for _, query := range []string{
+			`DELETE FROM targets WHERE (project_id, task_id) IN (SELECT project_id, task_id FROM tasks WHERE gone_at > 0 AND gone_at < ?)`,
+			`DELETE FROM tasks WHERE gone_at > 0 AND gone_at < ?`,
+			`DELETE FROM pauses WHERE ended_at > 0 AND ended_at < ?`,
+			`DELETE FROM approvals WHERE until < ?`,
+			`DELETE FROM halts WHERE ended_at > 0 AND ended_at < ?`,
+		} {
+			if _, err := tx.ExecContext(ctx, query, before); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return attempts, err
 }

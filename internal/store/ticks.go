@@ -14,8 +14,11 @@ type Tick struct {
 	Policy, Connection string
 	Tick               time.Time // when it was due
 	Started, Finished  time.Time
-	Result             string         // complete, partial or failed
+	Result             string         // complete, partial, failed or skipped
+	Why                string         // it was skipped
+	Missed             int            // earlier ticks that it stands for: they fell due while something else went on
 	Counts             map[string]int // targets by reason
+	States             map[string]int // tasks by what holds them back
 }
 
 // Baseline gives the last finished tick, or the moment when the policy was first seen on
@@ -39,25 +42,91 @@ func (s *Store) Baseline(ctx context.Context, policyName, connection string) (ti
 	return fromMicros(baseline), nil
 }
 
-// StartTick writes that a sweep has begun.
-func (s *Store) StartTick(ctx context.Context, t Tick) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO ticks (policy, connection, tick, started_at) VALUES (?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET started_at = excluded.started_at`, t.Policy, t.Connection, micros(t.Tick), micros(t.Started))
+// StartTick writes that a sweep has begun. It tells whether that is the first time for the
+// tick: after a crash it begins once more.
+func (s *Store) StartTick(ctx context.Context, t Tick) (first bool, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		first, err = execOne(ctx, tx, `INSERT INTO ticks (policy, connection, tick, started_at, missed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			t.Policy, t.Connection, micros(t.Tick), micros(t.Started), t.Missed)
+		if err != nil || first {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE ticks SET started_at = ? WHERE policy = ? AND connection = ? AND tick = ?`,
+			micros(t.Started), t.Policy, t.Connection, micros(t.Tick))
 		return err
 	})
+	return first && err == nil, err
+}
+
+// SkipTick writes that a tick, with the earlier ones that it stands for, is left out.
+func (s *Store) SkipTick(ctx context.Context, t Tick) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		now := micros(s.Now())
+		_, err := tx.ExecContext(ctx, `INSERT INTO ticks (policy, connection, tick, started_at, finished_at, result, why, missed)
+			VALUES (?, ?, ?, ?, ?, 'skipped', ?, ?) ON CONFLICT DO NOTHING`, t.Policy, t.Connection, micros(t.Tick), now, now, t.Why, t.Missed)
+		return err
+	})
+}
+
+// Ticks lists the sweeps of a policy on a connection, the oldest first.
+func (s *Store) Ticks(ctx context.Context, policyName, connection string) (ticks []Tick, err error) {
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		t := Tick{Policy: policyName, Connection: connection}
+		var tick, started, finished int64
+		err := rows.Scan(&tick, &started, &finished, &t.Result, &t.Why, &t.Missed)
+		t.Tick, t.Started, t.Finished = fromMicros(tick), fromMicros(started), fromMicros(finished)
+		ticks = append(ticks, t)
+		return err
+	}, `SELECT tick, started_at, finished_at, result, why, missed FROM ticks WHERE policy = ? AND connection = ? ORDER BY tick`, policyName, connection)
+	if err != nil {
+		return nil, fmt.Errorf("read the sweeps of policy %s: %w", policyName, err)
+	}
+	return ticks, nil
+}
+
+// FirstSeen gives when the policy was first seen on the connection; the zero time if it
+// never was.
+func (s *Store) FirstSeen(ctx context.Context, policyName, connection string) (time.Time, error) {
+	var at int64
+	err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(first_seen), 0) FROM policies WHERE policy = ? AND connection = ?`, policyName, connection).Scan(&at)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read when policy %s was first seen: %w", policyName, err)
+	}
+	return fromMicros(at), nil
+}
+
+// Beat writes that the holder of the ledger is alive, and gives when it was before; the zero
+// time if it never was.
+func (s *Store) Beat(ctx context.Context) (before time.Time, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		var last string
+		err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'alive_at'`).Scan(&last)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if last != "" {
+			if before, err = time.Parse(time.RFC3339Nano, last); err != nil {
+				return err
+			}
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('alive_at', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
+			s.Now().Format(time.RFC3339Nano))
+		return err
+	})
+	return before, err
 }
 
 // FinishTick writes what a sweep came to.
 func (s *Store) FinishTick(ctx context.Context, t Tick) error {
 	counts, err := json.Marshal(t.Counts)
-	if err != nil {
+	states, e := json.Marshal(t.States)
+	if err := errors.Join(err, e); err != nil {
 		return fmt.Errorf("write down a sweep's counts: %w", err)
 	}
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE ticks SET finished_at = ?, result = ?, counts = ?
+		_, err := tx.ExecContext(ctx, `UPDATE ticks SET finished_at = ?, result = ?, counts = ?, states = ?
 			WHERE policy = ? AND connection = ? AND tick = ?`,
-			micros(t.Finished), t.Result, string(counts), t.Policy, t.Connection, micros(t.Tick))
+			micros(t.Finished), t.Result, string(counts), string(states), t.Policy, t.Connection, micros(t.Tick))
 		return err
 	})
 }
@@ -65,16 +134,16 @@ func (s *Store) FinishTick(ctx context.Context, t Tick) error {
 // LastComplete gives the last sweep that read every task; ok is false if there was none.
 func (s *Store) LastComplete(ctx context.Context, policyName, connection string) (t Tick, ok bool, err error) {
 	var tick, started, finished int64
-	var counts string
+	var counts, states string
 	t = Tick{Policy: policyName, Connection: connection, Result: "complete"}
-	err = s.read.QueryRowContext(ctx, `SELECT tick, started_at, finished_at, counts FROM ticks
+	err = s.read.QueryRowContext(ctx, `SELECT tick, started_at, finished_at, counts, states FROM ticks
 		WHERE policy = ? AND connection = ? AND result = 'complete' ORDER BY tick DESC LIMIT 1`, policyName, connection).
-		Scan(&tick, &started, &finished, &counts)
+		Scan(&tick, &started, &finished, &counts, &states)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Tick{}, false, nil
 	}
 	if err == nil {
-		err = json.Unmarshal([]byte(counts), &t.Counts)
+		err = errors.Join(json.Unmarshal([]byte(counts), &t.Counts), json.Unmarshal([]byte(states), &t.States))
 	}
 	if err != nil {
 		return Tick{}, false, fmt.Errorf("read the last sweep of policy %s: %w", policyName, err)

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"retryd/internal/config"
+	"retryd/internal/policy"
+	"retryd/internal/scheduler"
+	"retryd/internal/store"
+)
+
+// reloader puts a new configuration in the place of the one that runs: the whole of it, or
+// nothing of it.
+type reloader struct {
+	a *app
+	h *house
+	s *scheduler.Scheduler
+
+	one     sync.Mutex     // one reload at a time
+	current *config.Config // in force
+	refused string         // why the last one was not taken; empty = it was
+
+	mu   sync.Mutex
+	next *reload // asked for and not begun yet
+}
+
+// reload is one reading of the configuration, for everybody who asked for it before it began.
+type reload struct {
+	why   string
+	auto  bool // only if anything has changed
+	drop  bool // pauses of policies that are gone
+	done  chan struct{}
+	hash  string
+	error error
+}
+
+// ask reloads and waits for it. Those who ask while another reload is under way share the next.
+func (r *reloader) ask(ctx context.Context, want reload) *reload {
+	r.mu.Lock()
+	n := r.next
+	if n == nil {
+		n = &reload{why: want.why, auto: want.auto, drop: want.drop, done: make(chan struct{})}
+		r.next = n
+		go r.run(ctx, n)
+	} else {
+		n.auto, n.drop = n.auto && want.auto, n.drop || want.drop
+	}
+	r.mu.Unlock()
+	<-n.done
+	return n
+}
+
+func (r *reloader) run(ctx context.Context, n *reload) {
+	defer close(n.done)
+	r.one.Lock()
+	defer r.one.Unlock()
+	r.mu.Lock()
+	r.next = nil
+	r.mu.Unlock()
+	ctx = context.WithoutCancel(ctx) // whoever asked may leave
+	c, err := r.a.load()
+	if err == nil && n.auto && r.refused == "" && c.Hash == r.current.Hash {
+		n.hash = c.Hash
+		return
+	}
+	if err == nil {
+		err = r.take(ctx, c, n.drop)
+	}
+	if err != nil {
+		n.error = err
+		r.h.metrics.Reloaded(false, "", time.Time{})
+		if !n.auto || err.Error() != r.refused {
+			r.h.log.Error("the new configuration is refused; the one before stays in force", zap.String("by", n.why), zap.Error(err))
+		}
+		r.refused = err.Error()
+		return
+	}
+	r.current, r.refused, n.hash = c, "", c.Hash
+	r.h.metrics.Reloaded(true, c.Hash, time.Now())
+	r.h.warn(c)
+	r.h.log.Info("configuration reloaded", zap.String("by", n.why), zap.String("config_hash", c.Hash),
+		zap.Int("connections", len(c.Connections)), zap.Int("policies", len(c.Policies)))
+}
+
+// take puts a configuration in force.
+func (r *reloader) take(ctx context.Context, c *config.Config, drop bool) error {
+	if problems := c.NeedRestart(r.current); len(problems) > 0 {
+		return problems
+	}
+	lost, err := r.h.lostPauses(ctx, c, drop)
+	if err != nil {
+		return err
+	}
+	setup, err := r.h.setup(c)
+	if err != nil {
+		return err
+	}
+	if err := r.h.dropPauses(ctx, lost); err != nil {
+		return err
+	}
+	r.s.Apply(setup)
+	r.h.level.SetLevel(level(c.Log.Level))
+	return nil
+}
+
+// follow reloads at each SIGHUP and, where every is set, whenever files have changed.
+func (r *reloader) follow(ctx context.Context, hup <-chan os.Signal, every time.Duration) {
+	var ticks <-chan time.Time
+	if every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		ticks = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			r.ask(ctx, reload{why: "SIGHUP"})
+		case <-ticks:
+			r.ask(ctx, reload{why: "auto-reload", auto: true})
+		}
+	}
+}
+
+// serve answers POST /-/reload once the reload has come to its end.
+func (r *reloader) serve(w http.ResponseWriter, req *http.Request) {
+	n := r.ask(req.Context(), reload{why: "POST /-/reload", drop: req.URL.Query().Get("drop_pauses") == "true"})
+	if n.error != nil {
+		http.Error(w, n.error.Error(), http.StatusBadRequest)
+		return
+	}
+	printf(w, "reloaded: configuration %s is in force\n", n.hash)
+}
+
+// lostPauses gives the pauses of policies that a configuration does not have. Unless they are to
+// be dropped, it refuses the configuration: under a new name such a policy would go on at once.
+func (h *house) lostPauses(ctx context.Context, c *config.Config, drop bool) (lost []store.Pause, err error) {
+	pauses, err := h.store.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for _, p := range pauses {
+		if p.Scope == store.PausePolicy && !slices.ContainsFunc(c.Policies, func(known *policy.Policy) bool { return known.Name == p.Policy }) {
+			lost = append(lost, p)
+			texts = append(texts, fmt.Sprintf("policy %q is paused (%s) and not in the configuration: under a new name it would not be paused", p.Policy, p))
+		}
+	}
+	if len(lost) > 0 && !drop {
+		return nil, errors.New(strings.Join(texts, "\n") + "\npause it under its new name and then `retryd resume --policy` the old one, or drop the pause with --drop-pauses")
+	}
+	return lost, nil
+}
+
+func (h *house) dropPauses(ctx context.Context, lost []store.Pause) error {
+	for _, p := range lost {
+		action := store.Action{Who: who(), Source: "reload", What: "drop pause", Subject: "policy " + p.Policy}
+		if _, _, err := h.store.Resume(ctx, store.Pause{Scope: store.PausePolicy, Policy: p.Policy}, action); err != nil {
+			return err
+		}
+		h.log.Warn("a pause is dropped: its policy is gone", zap.String("policy", p.Policy), zap.Stringer("pause", p))
+	}
+	return nil
+}
+
+func (h *house) warn(c *config.Config) {
+	for _, warning := range c.Warnings {
+		h.log.Warn(warning.Message, zap.String("file", warning.File), zap.Int("line", warning.Line))
+	}
+}
+
+type reloadCmd struct {
+	daemonURL
+	DropPauses bool `help:"Drop pauses of policies that the configuration does not have any more, instead of refusing it."`
+}
+
+// Run has the daemon reload and says what came of it.
+func (c reloadCmd) Run(a *app) error {
+	path := "/-/reload"
+	if c.DropPauses {
+		path += "?" + url.Values{"drop_pauses": {"true"}}.Encode()
+	}
+	answer, err := c.ask(a, http.MethodPost, path, time.Minute)
+	if err != nil {
+		return err
+	}
+	printf(a.stdout, "%s\n", answer)
+	return nil
+}
+
+// daemonURL is where a running daemon answers.
+type daemonURL struct {
+	URL string `name:"url" placeholder:"URL" help:"Of the daemon, such as http://127.0.0.1:9464. Default: where the configuration has it listen."`
+}
+
+// ask sends one request to the daemon and gives its answer.
+func (d daemonURL) ask(a *app, method, path string, timeout time.Duration) (string, error) {
+	base, err := d.base(a)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
+	if err != nil {
+		return "", fmt.Errorf("--url: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err // the rest is said here
+		}
+		return "", fmt.Errorf("no daemon answers at %s (%w): start it, or name with --url where it listens", base, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	text := strings.TrimSpace(string(body))
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s%s: HTTP %d: %s", base, path, resp.StatusCode, text)
+	}
+	return text, nil
+}

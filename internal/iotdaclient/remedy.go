@@ -1,0 +1,108 @@
+package iotdaclient
+
+import (
+	"fmt"
+	"time"
+
+	"retryd/internal/iotda"
+)
+
+// sourceName says where credentials come from, for what a person has to mend.
+type sourceName string
+
+const (
+	sourceKey       sourceName = "aksk"
+	sourceToken     sourceName = "token"
+	sourceTokenFile sourceName = "token file"
+	sourceLogin     sourceName = "iam"
+	sourceEnv       sourceName = "env"
+	sourceProfile   sourceName = "profile"
+	sourceMetadata  sourceName = "metadata"
+	sourceChain     sourceName = "chain"
+)
+
+func nameOf(s Source) sourceName {
+	switch s := s.(type) {
+	case Key:
+		return sourceKey
+	case Token:
+		return sourceToken
+	case TokenFile:
+		return sourceTokenFile
+	case *Login:
+		return sourceLogin
+	case *Provider:
+		return s.name
+	}
+	return ""
+}
+
+// Remedy says what a person can do about it, empty where waiting is all.
+func (e *Error) Remedy() string {
+	if ahead := e.ClockAhead.Abs(); e.Class == iotda.ClassAuth && ahead > 5*time.Minute {
+		return fmt.Sprintf("this machine's clock is off by %s against the platform's: set it", ahead.Round(time.Second))
+	}
+	switch {
+	case e.Class == iotda.ClassAuth:
+		return "the credentials were not accepted: " + e.refusedRemedy()
+	case e.Class == classLocked && e.err == nil:
+		return e.lockedRemedy()
+	case e.Class == classCredentials:
+		return e.missingRemedy()
+	case e.login:
+		return "" // what follows is about IoTDA
+	case e.Class == iotda.ClassPermission:
+		return "grant iotda:batchtasks:queryList, iotda:batchtasks:query and iotda:batchtasks:retry to this user, and check endpoint, region and project_id"
+	case e.Class == iotda.ClassNotFound && e.Op == opList:
+		return "check endpoint and project_id of this connection"
+	case e.Class == iotda.ClassBroken && e.Status/100 == 3:
+		return "the endpoint redirects, which is not followed: set endpoint to the API's own host"
+	}
+	return ""
+}
+
+func (e *Error) refusedRemedy() string {
+	switch e.source {
+	case sourceToken:
+		return "a token ends 24 hours after its issue and holds for one project: set a new auth.token.value, or use auth.token.file or auth.iam; and check endpoint and project_id of this connection"
+	case sourceTokenFile:
+		return "a token ends 24 hours after its issue and holds for one project: write a new one to auth.token.file, and check endpoint and project_id of this connection"
+	case sourceLogin:
+		if e.login { // a HUAWEI ID and a user with MFA get no token by password [doc iam_30_0001]
+			return "check auth.iam.domain (the account's name), auth.iam.user, auth.iam.password and auth.iam.endpoint, and project_id of this connection; it has to be an IAM user, not a HUAWEI ID, that may log in without MFA"
+		}
+		return "the token that IAM gave for auth.iam.user does not hold there: check endpoint and project_id of this connection, auth.iam.endpoint and the user's grants"
+	case sourceEnv, sourceProfile, sourceMetadata, sourceChain:
+		return "check what auth.provider " + string(e.source) + " finds (" + places[e.source].remedy + "), and endpoint and region of this connection"
+	}
+	if e.Code == "IOTDA.000002" {
+		return "for an instance's own host set auth.aksk.signing to derived, else check the keys and the grants"
+	}
+	return "check access_key and secret_key, region and auth.aksk.signing of this connection"
+}
+
+func (e *Error) lockedRemedy() string {
+	switch e.source {
+	case sourceToken:
+		return "the token was refused twice within 5 minutes: set a new auth.token.value and reload, or wait"
+	case sourceTokenFile:
+		return "the token was refused twice within 5 minutes: write a new one to auth.token.file, which is used at once, or wait"
+	case sourceLogin:
+		return "logins were refused twice within an hour, or their tokens within 5 minutes, and more would lock the user: correct auth.iam and reload, or wait"
+	case sourceEnv, sourceProfile, sourceMetadata, sourceChain:
+		return "the credentials were refused twice within 5 minutes, and five times would lock the key: correct what auth.provider " + string(e.source) + " finds, and wait; another key is used at once"
+	}
+	return "the credentials were refused twice within 5 minutes, and five times would lock the key: correct them, and wait; another access key is used at once"
+}
+
+func (e *Error) missingRemedy() string {
+	switch e.source {
+	case sourceTokenFile:
+		return "write a token to auth.token.file of this connection, readable for this program"
+	case sourceLogin:
+		return "check auth.iam.endpoint, auth.iam.domain and auth.iam.user, and project_id of this connection"
+	case sourceEnv, sourceProfile, sourceMetadata, sourceChain:
+		return places[e.source].remedy + "; or set auth.aksk, auth.token or auth.iam of this connection"
+	}
+	return "mend the auth section of this connection"
+}

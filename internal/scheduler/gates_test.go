@@ -1,0 +1,210 @@
+package scheduler_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"retryd/internal/emulator"
+	"retryd/internal/policy"
+	"retryd/internal/scheduler"
+	"retryd/internal/store"
+)
+
+func (w *world) pause(p store.Pause) {
+	p.Who, p.Why = "ann", "a storm"
+	w.joined(func(ledger *store.Store) { require.NoError(w.t, ledger.PauseNow(w.t.Context(), p, action)) })
+}
+
+// pauses are one of each scope that holds task id back; device is of the first device only.
+func pauses(id string) map[string]store.Pause {
+	return map[string]store.Pause{
+		"all":        {Scope: store.PauseAll},
+		"connection": {Scope: store.PauseConnection, Connection: "prod", Identity: "host  " + project},
+		"policy":     {Scope: store.PausePolicy, Policy: "upgrades"},
+		"task":       {Scope: store.PauseTask, ProjectID: project, TaskID: id},
+		"device":     {Scope: store.PauseDevice, ProjectID: project, TaskID: id, DeviceID: "d-00000"},
+	}
+}
+
+// The names of scopes, as keys of what pauses gives.
+var scopes = []string{"all", "connection", "policy", "task", "device"}
+
+func TestAPauseThatIsWrittenBetweenTheDecisionAndTheClaimHolds(t *testing.T) {
+	t.Parallel()
+	for _, scope := range scopes {
+		t.Run(scope, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				id := w.campaign(failing("d", 10, 1)...)
+				w.policies[0].Tasks.Superseded = policy.SupersededRetry // no call to see what is newer
+				w.perSec, w.burst = 0.2, 1                              // between the read and the call are 5 s
+				var once sync.Once
+				var paused sync.WaitGroup
+				w.e.SetFault(func(c emulator.Call) emulator.Fault {
+					if c.Op == "ShowBatchTask" {
+						once.Do(func() {
+							paused.Go(func() {
+								time.Sleep(time.Second)
+								w.pause(pauses(id)[scope])
+							})
+						})
+					}
+					return ""
+				})
+				r := w.sweep()
+				paused.Wait()
+				require.Equal(t, scheduler.SweepComplete, r.Result)
+				if scope == "device" {
+					require.Len(t, w.tries(), 9)
+					require.NotContains(t, w.tries(), id+" d-00000")
+					return
+				}
+				require.Empty(t, w.posts())
+				require.Empty(t, r.Sent)
+				require.Equal(t, 10, r.Counts[string(policy.Paused)])
+			})
+		})
+	}
+}
+
+func TestAPauseStopsACallThatIsToGoAgainUnderItsClaim(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.campaign(failing("d", 10, 1)...)
+		w.e.SetFault(func(c emulator.Call) emulator.Fault {
+			if c.Op == "RetryBatchTask" && len(w.posts()) == 1 {
+				w.pause(store.Pause{Scope: store.PauseAll})
+				return emulator.FaultThrottled
+			}
+			return ""
+		})
+		r := w.sweep()
+		require.Equal(t, map[policy.State]int{policy.Released: 10}, r.Sent)
+		require.Len(t, w.posts(), 1)
+		require.Empty(t, w.tries())
+	})
+}
+
+func TestAPauseHoldsBackRetriesUntilItEndsAndNoObserving(t *testing.T) {
+	t.Parallel()
+	for _, scope := range scopes[:4] {
+		t.Run(scope, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				id := w.campaign(append(failing("d", 10, 1), failing("e", 10, 2)...)...)
+				w.sweep()
+				p := pauses(id)[scope]
+				p.Until = time.Now().Add(3 * time.Hour)
+				w.pause(p)
+				w.during(func(*scheduler.Scheduler, *store.Store) {
+					time.Sleep(170 * time.Minute)
+					require.Equal(t, 10.0, metric(t, w, "retryd_attempts_settled_total", "outcome=recovered"))
+					require.Equal(t, 10.0, metric(t, w, "retryd_attempts_settled_total", "outcome=failed"))
+					require.Equal(t, 10.0, metric(t, w, "retryd_targets", "reason=paused"))
+					require.Equal(t, 1.0, metric(t, w, "retryd_tasks", "state=paused"))
+					require.Len(t, w.posts(), 1)
+					time.Sleep(40 * time.Minute)
+				})
+				require.Len(t, w.posts(), 2, "it has ended by itself")
+				w.holdsPromises()
+			})
+		})
+	}
+}
+
+func TestResumeEndsExactlyThePausesOfItsScope(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.campaign(failing("d", 10, 1)...)
+		w.with(func(*scheduler.Scheduler, *store.Store) {})
+		w.pause(pauses(id)["task"])
+		w.pause(pauses(id)["policy"])
+		resume(w, pauses(id)["task"])
+		require.Equal(t, 10, w.sweep().Counts[string(policy.Paused)])
+		resume(w, pauses(id)["policy"])
+		require.Equal(t, 10, w.sweep().Sent[policy.Accepted])
+	})
+}
+
+func (w *world) approve(a store.Approval) {
+	a.ProjectID, a.Policy, a.Who = project, "upgrades", "ann"
+	w.joined(func(ledger *store.Store) { require.NoError(w.t, ledger.Approve(w.t.Context(), a, action)) })
+}
+
+func TestInModeApproveATaskWaitsForAPerson(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.policies[0].Mode = policy.ModeApprove
+		id, other := w.campaign(failing("d", 30, 1)...), w.campaign(failing("e", 30, 1)...)
+		require.Equal(t, map[string]int{string(policy.AwaitingApproval): 60}, w.sweep().Counts)
+		require.Equal(t, 2.0, metric(t, w, "retryd_tasks", "state=awaiting_approval"))
+
+		w.approve(store.Approval{TaskID: id, PolicyHash: "another", Until: time.Now().Add(time.Hour)})
+		require.Empty(t, w.sweep().Sent, "it was for another policy")
+		w.approve(store.Approval{TaskID: id, PolicyHash: w.policies[0].Hash, Until: time.Now()})
+		require.Empty(t, w.sweep().Sent, "it has ended")
+
+		w.approve(store.Approval{TaskID: id, PolicyHash: w.policies[0].Hash, Targets: 12, Until: time.Now().Add(time.Hour)})
+		r := w.sweep()
+		require.Equal(t, map[policy.State]int{policy.Accepted: 12}, r.Sent)
+		require.Equal(t, 18, r.Counts[string(policy.Capped)])
+		require.Empty(t, w.sweep().Sent, "at most as many as were approved, over restarts")
+
+		w.joined(func(ledger *store.Store) {
+			was, err := ledger.Revoke(t.Context(), store.Approval{ProjectID: project, TaskID: id, Policy: "upgrades"}, action)
+			require.NoError(t, err)
+			require.True(t, was)
+		})
+		require.Equal(t, 18+30, w.sweep().Counts[string(policy.AwaitingApproval)])
+		for _, r := range w.e.Retries() {
+			require.NotEqual(t, other, r.TaskID)
+		}
+	})
+}
+
+func TestAnApprovalThatIsCutOrRevokedBetweenTheDecisionAndTheClaimHolds(t *testing.T) {
+	t.Parallel()
+	for _, targets := range []int{0, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.policies[0].Mode, w.policies[0].Tasks.Superseded = policy.ModeApprove, policy.SupersededRetry
+			w.perSec, w.burst = 0.2, 1
+			id := w.campaign(failing("d", 10, 1)...)
+			w.with(func(*scheduler.Scheduler, *store.Store) {})
+			approval := store.Approval{TaskID: id, PolicyHash: w.policies[0].Hash, Until: time.Now().Add(time.Hour)}
+			w.approve(approval)
+			var once sync.Once
+			var cut sync.WaitGroup
+			w.e.SetFault(func(c emulator.Call) emulator.Fault {
+				if c.Op == "ShowBatchTask" {
+					once.Do(func() {
+						cut.Go(func() {
+							time.Sleep(time.Second)
+							if approval.Targets = targets; targets > 0 {
+								w.approve(approval)
+								return
+							}
+							w.joined(func(ledger *store.Store) {
+								_, err := ledger.Revoke(t.Context(), store.Approval{ProjectID: project, TaskID: id, Policy: "upgrades"}, action)
+								require.NoError(t, err)
+							})
+						})
+					})
+				}
+				return ""
+			})
+			w.sweep()
+			cut.Wait()
+			require.Len(t, w.tries(), targets)
+		})
+	}
+}

@@ -1,0 +1,126 @@
+package scheduler_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"retryd/internal/emulator"
+	"retryd/internal/iotda"
+	"retryd/internal/policy"
+	"retryd/internal/scheduler"
+	"retryd/internal/store"
+)
+
+// sweeps sweeps n times with a pause before each, each as one start of the program, and gives
+// a metric's sum over all of them.
+func (w *world) sweeps(n int, pause time.Duration, name string, labels ...string) (total float64) {
+	for range n {
+		time.Sleep(pause)
+		w.sweep()
+		total += metric(w.t, w, name, labels...)
+	}
+	return total
+}
+
+func TestWhatSomebodyElseResolvedIsCountedOnceAndNotAsRecovered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.policies[0].Attempts.Backoff = policy.Backoff{Initial: 100 * time.Hour, Multiplier: 1, Max: 100 * time.Hour}
+		id := w.campaign(failing("d", 30, 2)...)
+		w.sweeps(3, time.Hour, "retryd_attempts_total")
+		w.e.ConsoleRetry(id, "d-00003", "d-00004")
+		require.Equal(t, 2.0, w.sweeps(5, time.Hour, "retryd_targets_closed_total", "outcome=resolved_elsewhere"))
+		w.e.ConsoleRetry(id, "d-00005")
+		w.during(func(*scheduler.Scheduler, *store.Store) {
+			time.Sleep(2 * time.Hour)
+			require.Equal(t, 1.0, metric(t, w, "retryd_targets_closed_total", "outcome=resolved_elsewhere"))
+			require.Equal(t, 0.0, metric(t, w, "retryd_targets_closed_total", "outcome=recovered"))
+			require.Equal(t, 0.0, metric(t, w, "retryd_attempts_settled_total", "outcome=recovered"))
+		})
+	})
+}
+
+func TestATargetThatNeverMovesIsASurpriseOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		devices := failing("d", 4, 0)
+		for i := range devices[:3] {
+			devices[i].Fate.Upgrade = time.Nanosecond
+		}
+		devices[3].Fate.Upgrade = 2 * time.Hour
+		w.campaign(devices...)
+		require.Equal(t, 3.0, w.sweeps(20, time.Hour, "retryd_platform_surprises_total", "kind=never_in_motion"))
+	})
+}
+
+func TestASuccessThatIsUndoneIsASurpriseOnceAndIsRetriedAfterItsBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.campaign(failing("d", 10, 1)...)
+		w.sweeps(3, time.Hour, "retryd_attempts_total")
+		w.e.SetSubtask(id, "d-00003", iotda.SubtaskFail)
+		time.Sleep(24 * time.Hour)
+		before := w.sweep()
+		require.Equal(t, 1.0, metric(t, w, "retryd_platform_surprises_total", "kind=success_undone"))
+		require.Equal(t, 1, before.Counts[string(policy.InBackoff)], "it rests from when it was seen")
+		require.Equal(t, 0.0, w.sweeps(6, time.Hour, "retryd_platform_surprises_total", "kind=success_undone"))
+		require.Equal(t, 2, w.tries()[id+" d-00003"])
+	})
+}
+
+func TestRowsThatComeTwiceAndUnknownWordsAreSurprises(t *testing.T) {
+	t.Parallel()
+	for fault, kind := range map[emulator.Fault]string{emulator.FaultDoubleRow: "double_row", emulator.FaultUnknownStatus: "unknown_word"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.campaign(failing("d", 10, 1)...)
+			w.fail("ShowBatchTask", fault, time.Minute)
+			w.sweep()
+			require.Positive(t, metric(t, w, "retryd_platform_surprises_total", "kind="+kind))
+			time.Sleep(2 * time.Minute)
+			w.sweep()
+			require.Equal(t, 0.0, metric(t, w, "retryd_platform_surprises_total"))
+		})
+	}
+}
+
+// TestEachEventIsCountedOnceWhereverTheProgramIsStopped holds the sums over many starts against
+// the platform's record.
+func TestEachEventIsCountedOnceWhereverTheProgramIsStopped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.perSec, w.burst = 2, 1
+		devices := append(append(failing("a", 60, 1), failing("b", 20, 2)...), failing("c", 10, 0)...)
+		w.campaign(append(devices, failingWith("Unsupported package type", "d", 5)...)...)
+		sums := map[string]float64{}
+		note := func() {
+			for name, labels := range map[string]string{
+				"accepted": "result=accepted", "recovered": "outcome=recovered", "failed": "outcome=failed",
+			} {
+				sums[name] += metric(t, w, "retryd_attempts_total", labels) + metric(t, w, "retryd_attempts_settled_total", labels)
+			}
+			for _, outcome := range []string{"recovered", "exhausted", "permanent"} {
+				sums["closed "+outcome] += metric(t, w, "retryd_targets_closed_total", "outcome="+outcome)
+			}
+			sums["failures"] += metric(t, w, "retryd_failures_total")
+		}
+		for i := range 70 {
+			w.run(time.Duration(2+i%23) * time.Second)
+			note()
+			time.Sleep(time.Duration(7+i%5*8) * time.Minute)
+		}
+		require.Equal(t, map[string]float64{
+			"accepted": 60 + 2*20 + 3*10, "recovered": 80, "failed": 20 + 3*10, "failures": 20 + 3*10,
+			"closed recovered": 80, "closed exhausted": 10, "closed permanent": 5,
+		}, sums)
+		require.Len(t, w.e.Retries(), 60+2*20+3*10)
+		w.holdsPromises()
+	})
+}

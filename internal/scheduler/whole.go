@@ -1,0 +1,213 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"retryd/internal/iotda"
+	"retryd/internal/iotdaclient"
+	"retryd/internal/policy"
+	"retryd/internal/store"
+)
+
+// whole retries all of a task with one call that names nobody. It re-runs every target that
+// is failed, waits for a retry or was stopped, so each of them has to be due.
+func (t *taskSweep) whole(ctx context.Context) error {
+	targets, first, err := t.readWhole(ctx)
+	if err != nil || t.closedBy[t.task.ID] != "" {
+		return err
+	}
+	if err := t.giveUp(ctx, targets); err != nil {
+		return err
+	}
+	if time.Since(t.listing.begun) > listingAge { // reading a large task takes its time
+		if err := t.judge(ctx, targets); err != nil {
+			return err
+		}
+	}
+	due, err := t.allDue(ctx, targets)
+	if err != nil {
+		return err
+	}
+	if due {
+		err = t.sendWhole(ctx, targets, first)
+	}
+	var shut *gateClosed
+	if errors.As(err, &shut) {
+		for i := range targets {
+			targets[i].verdict = shut.verdict
+		}
+		err = nil
+	}
+	t.count(targets)
+	return err
+}
+
+// readWhole reads and decides every target that the call would re-run. first is the task's
+// progress when that began.
+func (t *taskSweep) readWhole(ctx context.Context) (all []target, first iotda.Progress, err error) {
+	first = t.task.Progress
+	for _, status := range iotda.RetryableSubtaskStatuses() {
+		t.o.Watch(Event{Kind: Reading, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Total: t.task.Progress.Of(status)})
+		for marker, end := "", false; !end; {
+			wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
+			if err != nil {
+				return nil, first, err
+			}
+			t.noteWave(wave)
+			t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
+			if closed, err := t.closed(ctx); closed || err != nil {
+				return nil, first, err
+			}
+			targets, err := t.decide(ctx, wave)
+			if err != nil {
+				return nil, first, err
+			}
+			all = append(all, targets...)
+			t.o.Watch(Event{Kind: Read, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Rows: len(targets)})
+			marker, end = wave.Next, wave.End
+		}
+	}
+	return all, first, nil
+}
+
+// allDue tells whether every target is due and the limits have room for all. Where that is
+// not so, those that are due wait.
+func (t *taskSweep) allDue(ctx context.Context, targets []target) (bool, error) {
+	due := 0
+	var hold policy.Verdict
+	for _, row := range targets {
+		if row.verdict.Reason == policy.Due {
+			due++
+		} else if hold.Reason == "" {
+			hold = policy.Verdict{Reason: policy.Capped, Detail: fmt.Sprintf("mode all: %s is %s", iotda.Clip(row.Target.DeviceID, 64), row.verdict.Reason)}
+		}
+	}
+	if hold.Reason == "" && due > 0 {
+		usage, err := t.o.Store.Usage(ctx, t.scope(), t.p, t.at)
+		if err != nil {
+			return false, err
+		}
+		if t.dry != nil {
+			t.dry.use(&usage, t.p.Name, t.task.ID)
+		}
+		allowed, limit := t.p.Allowance(usage)
+		switch {
+		case allowed < due:
+			hold = policy.Verdict{Reason: policy.Capped, Detail: limit}
+		case t.p.Mode == policy.ModeObserve:
+			hold = policy.Verdict{Reason: policy.Observed, Detail: "mode all"}
+		}
+	}
+	for i := range targets {
+		if targets[i].verdict.Reason == policy.Due && hold.Reason != "" {
+			targets[i].verdict = hold
+		}
+	}
+	return hold.Reason == "" && due > 0, nil
+}
+
+// sendWhole claims the task and sends the call, if the task still stands as it was read.
+func (t *taskSweep) sendWhole(ctx context.Context, targets []target, first iotda.Progress) error {
+	devices := make([]string, len(targets))
+	for i, row := range targets {
+		devices[i] = row.Target.DeviceID
+		if t.dry != nil {
+			t.dry.take(t.p.Name, t.task.ID, row.Target.DeviceID)
+		}
+	}
+	if t.dry != nil {
+		return nil
+	}
+	readAt := time.Now()
+	page, err := t.client.Subtasks(ctx, t.task.ID, iotdaclient.Query{Status: iotda.SubtaskFail}, "", 0)
+	if err != nil {
+		return err
+	}
+	if page.Task.Progress != first {
+		return fmt.Errorf("%w: its sub-tasks moved while they were read", errStale)
+	}
+	if t.circuit.open() {
+		return t.probe(ctx, targets, readAt)
+	}
+	free, err := t.client.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer free()
+	if err := t.gates(ctx, readAt); err != nil {
+		return err
+	}
+	star, err := t.o.Store.Records(ctx, t.client.ProjectID(), t.task.ID, []string{policy.WholeTask})
+	if err != nil {
+		return err
+	}
+	claim := t.claim()
+	claim.Candidates = []store.Candidate{{DeviceID: policy.WholeTask, LastN: star[policy.WholeTask].N, Max: t.p.Attempts.Max}}
+	claim.Covers = devices
+	claimed, dropped, err := t.o.Store.Claim(ctx, claim)
+	if err != nil {
+		return asGate(err)
+	}
+	for _, d := range dropped {
+		t.log.Info("task not claimed", zap.String("task", t.task.ID), zap.String("why", d.Why))
+	}
+	if len(claimed) == 0 {
+		return nil
+	}
+	return t.callWhole(ctx, claimed, readAt)
+}
+
+// probe retries some of the task by name, while it is not known what retry calls do: an
+// attempt of the whole task would be one of each of its targets.
+func (t *taskSweep) probe(ctx context.Context, targets []target, readAt time.Time) error {
+	var some []*target
+	for i := range targets {
+		if len(some) < t.circuit.limit(readAt) {
+			some = append(some, &targets[i])
+		} else {
+			targets[i].verdict.Reason, targets[i].verdict.Detail = policy.Capped, "circuit"
+		}
+	}
+	if len(some) == 0 {
+		return errCircuit
+	}
+	return t.sendBatch(ctx, ctx, some, readAt)
+}
+
+func (t *taskSweep) callWhole(ctx context.Context, claimed []store.Claimed, readAt time.Time) error {
+	inFlight, cancel := stopping(ctx)
+	defer cancel()
+	p := &post{taskSweep: t, inFlight: inFlight, ctx: ctx, readAt: readAt}
+	_, e, err := p.send(nil, true)
+	now := t.o.Store.Now()
+	switch {
+	case err != nil:
+		return errors.Join(err, t.write(inFlight, released(claimed, now, err.Error())))
+	case e == nil:
+		accepted := []store.Answer{{Claimed: claimed[0], State: policy.Accepted, AnsweredAt: now}}
+		return errors.Join(t.write(inFlight, accepted), t.taken(inFlight))
+	case !e.NoEffect():
+		return errors.Join(fmt.Errorf("%w: %w", errUnknown, e), t.write(inFlight, answers(claimed, policy.Unknown, now, e)))
+	case ofTask(e):
+		return p.refusedWhole(claimed, e)
+	}
+	return errors.Join(e, t.write(inFlight, answers(claimed, policy.Released, now, e)))
+}
+
+// observeWhole sees whether a task that was re-run as a whole has come to rest.
+func (w *watch) observeWhole(ctx context.Context, a policy.Attempt) error {
+	page, err := w.client.Subtasks(ctx, w.task.ID, iotdaclient.Query{Status: iotda.SubtaskFail}, "", 0)
+	if err != nil {
+		return err
+	}
+	s, changed := policy.ObserveWhole(a, w.when(page.Begun), page.Task)
+	if !changed {
+		return nil
+	}
+	return w.settle(ctx, []policy.Settlement{s})
+}

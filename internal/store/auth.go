@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+const (
+	// authMax is how many refused calls there may be with one credential within a time that the
+	// caller names.
+	authMax = 2
+	// authKept is how long one is remembered, which is longer than any such time.
+	authKept = 2 * time.Hour
+)
+
+// BeginAuth writes that a call with credentials that are not proven is about to be made,
+// which counts as a failure until EndAuth says otherwise. Where there are two within that time
+// already it writes nothing and gives the moment when the next may be made. hash names the
+// credentials without showing them.
+func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration) (id int64, until time.Time, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		now := s.Now()
+		if _, err := tx.ExecContext(ctx, `DELETE FROM auth_failures WHERE at <= ? OR at > ?`,
+			micros(now.Add(-authKept)), micros(now.Add(within))); err != nil { // the latter were written before a clock was put back
+			return err
+		}
+		var n int
+		var first int64
+		err := tx.QueryRowContext(ctx, `SELECT count(*), coalesce(min(at), 0) FROM (SELECT at FROM auth_failures WHERE hash = ? AND at > ? ORDER BY at DESC LIMIT ?)`,
+			hash, micros(now.Add(-within)), authMax).Scan(&n, &first)
+		if err != nil {
+			return err
+		}
+		if n >= authMax {
+			until = fromMicros(first).Add(within)
+			return nil
+		}
+		result, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, 1)`, hash, micros(now))
+		if err != nil {
+			return err
+		}
+		id, err = result.LastInsertId()
+		return err
+	})
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("write down a use of the credentials: %w", err)
+	}
+	return id, until, nil
+}
+
+// EndAuth writes what came of the call: a refusal stays on record for 5 minutes.
+func (s *Store) EndAuth(ctx context.Context, id int64, refused bool) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		query, args := `DELETE FROM auth_failures WHERE id = ?`, []any{id}
+		if refused {
+			query, args = `UPDATE auth_failures SET open = 0, at = ? WHERE id = ?`, []any{micros(s.Now()), id}
+		}
+		_, err := tx.ExecContext(ctx, query, args...)
+		return err
+	})
+}
+
+// RefusedAuth writes that credentials that had been accepted were refused.
+func (s *Store) RefusedAuth(ctx context.Context, hash string) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, 0)`, hash, micros(s.Now()))
+		return err
+	})
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"retryd/internal/policy"
+)
+
+// Scope names a task under one policy on one connection: what gates are asked about.
+type Scope struct {
+	ProjectID, TaskID  string
+	Policy, Connection string // names
+	Identity           string // of the connection: what a pause of it is kept under
+	PolicyHash         string
+	NeedsApproval      bool
+}
+
+// Gates say why nothing of a task may be claimed now; empty texts mean that it may.
+type Gates struct {
+	Paused       string
+	PauseEnds    time.Time // zero = when a person ends it
+	Approval     string
+	ApprovalLeft int // targets that the approval still allows; -1 = any number
+	Halted       string
+	HaltEnds     time.Time // zero = when a person ends it
+}
+
+// Closed is the error of a claim that came to a closed gate.
+type Closed struct {
+	Reason policy.Reason
+	Detail string
+}
+
+// Error says which gate, and why.
+func (c *Closed) Error() string { return string(c.Reason) + ": " + c.Detail }
+
+// Gates reads the gates of a task.
+func (s *Store) Gates(ctx context.Context, sc Scope) (Gates, error) {
+	g, err := gates(ctx, s.read, sc, s.Now())
+	if err != nil {
+		return Gates{}, fmt.Errorf("read whether task %s may be retried: %w", sc.TaskID, err)
+	}
+	return g, nil
+}
+
+// Err gives the first gate that is closed, as a *Closed; nil if all are open.
+func (g Gates) Err() error {
+	switch {
+	case g.Paused != "":
+		return &Closed{policy.Paused, g.Paused}
+	case g.Approval != "":
+		return &Closed{policy.AwaitingApproval, g.Approval}
+	case g.Halted != "":
+		return &Closed{policy.Halted, g.Halted}
+	}
+	return nil
+}
+
+// queryer is a database or a transaction that gives single rows.
+type queryer interface {
+	querier
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func gates(ctx context.Context, q queryer, sc Scope, now time.Time) (g Gates, err error) {
+	if g.Paused, g.PauseEnds, err = paused(ctx, q, sc, now); err != nil {
+		return g, err
+	}
+	if g.Halted, g.HaltEnds, err = halted(ctx, q, sc, now); err != nil {
+		return g, err
+	}
+	g.ApprovalLeft = -1
+	if sc.NeedsApproval {
+		g.Approval, g.ApprovalLeft, err = approval(ctx, q, sc, now)
+	}
+	return g, err
+}
+
+func paused(ctx context.Context, q queryer, sc Scope, now time.Time) (string, time.Time, error) {
+	var p Pause
+	var until, at int64
+	err := q.QueryRowContext(ctx, `SELECT scope, who, why, at, until FROM pauses
+		WHERE ended_at = 0 AND (until = 0 OR until > ?) AND (scope = 'all' OR scope = 'connection' AND identity = ?
+			OR scope = 'policy' AND policy = ? OR scope = 'task' AND project_id = ? AND task_id = ?) ORDER BY id LIMIT 1`,
+		micros(now), sc.Identity, sc.Policy, sc.ProjectID, sc.TaskID).Scan(&p.Scope, &p.Who, &p.Why, &at, &until)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", time.Time{}, nil
+	}
+	p.At, p.Until = fromMicros(at), fromMicros(until)
+	return p.String(), p.Until, err
+}
+
+func halted(ctx context.Context, q queryer, sc Scope, now time.Time) (string, time.Time, error) {
+	var failed, recovered int
+	var at, until int64
+	err := q.QueryRowContext(ctx, `SELECT failed, recovered, at, until FROM halts
+		WHERE ended_at = 0 AND (until = 0 OR until > ?) AND project_id = ? AND (task_id = ? OR task_id = '' AND policy = ?)
+		ORDER BY id LIMIT 1`, micros(now), sc.ProjectID, sc.TaskID, sc.Policy).Scan(&failed, &recovered, &at, &until)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", time.Time{}, nil
+	}
+	return fmt.Sprintf("%d of %d retried targets failed again, since %s", failed, failed+recovered, stamp(fromMicros(at))), fromMicros(until), err
+}
+
+// approval gives why there is none, and how many targets the one that there is has left.
+func approval(ctx context.Context, q queryer, sc Scope, now time.Time) (string, int, error) {
+	var hash string
+	var targets int
+	var until, at int64
+	err := q.QueryRowContext(ctx, `SELECT policy_hash, targets, until, at FROM approvals
+		WHERE project_id = ? AND task_id = ? AND policy = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1`,
+		sc.ProjectID, sc.TaskID, sc.Policy).Scan(&hash, &targets, &until, &at)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "not approved", 0, nil
+	case err != nil:
+		return "", 0, err
+	case hash != sc.PolicyHash:
+		return "the policy has changed since it was approved", 0, nil
+	case !fromMicros(until).After(now):
+		return "its approval ended at " + stamp(fromMicros(until)), 0, nil
+	case targets == 0:
+		return "", -1, nil
+	}
+	var used int
+	err = q.QueryRowContext(ctx, `SELECT count(DISTINCT device_id) FILTER (WHERE device_id <> '*') + coalesce(max(weight) FILTER (WHERE device_id = '*'), 0) FROM attempts
+		WHERE project_id = ? AND task_id = ? AND policy = ? AND claimed_at >= ? AND state <> 'released'`,
+		sc.ProjectID, sc.TaskID, sc.Policy, at).Scan(&used)
+	return "", max(targets-used, 0), err
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"retryd/internal/policy"
+)
+
+const openStates = `state IN ('claimed', 'accepted', 'unknown')`
+
+// Usage gives how much of the policy's limits is in use for a task, in the sweep of tick.
+func (s *Store) Usage(ctx context.Context, sc Scope, p *policy.Policy, tick time.Time) (u policy.Usage, err error) {
+	now := s.Now()
+	err = s.read.QueryRowContext(ctx, `SELECT
+			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE policy = ? AND connection = ? AND tick = ? AND state <> 'released'),
+			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE policy = ? AND connection = ? AND `+openStates+` AND claimed_at >= ?),
+			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND `+openStates+`)`,
+		sc.Policy, sc.Connection, micros(tick), sc.Policy, sc.Connection, micros(now.Add(-p.Limits.InFlightFor)), sc.ProjectID, sc.TaskID).
+		Scan(&u.Claimed, &u.InFlight, &u.Open)
+	if err != nil {
+		return u, fmt.Errorf("count what is in flight: %w", err)
+	}
+	since, afterHalt, err := s.haltsSince(ctx, s.read, sc, now.Add(-p.Halt.Window), now)
+	if err != nil {
+		return u, err
+	}
+	u.AfterHalt = afterHalt
+	o, err := outcomes(ctx, s.read, sc, p.Halt.On, true, since, nil)
+	u.Recovered = o.Recovered
+	if err != nil {
+		return u, err
+	}
+	u.ApprovalCap = -1
+	if sc.NeedsApproval {
+		_, u.ApprovalCap, err = approval(ctx, s.read, sc, now)
+	}
+	return u, err
+}
+
+// haltsSince moves the start of a window to the end of the last halt of the task, or of
+// the policy, if there was one in it.
+func (s *Store) haltsSince(ctx context.Context, q queryer, sc Scope, since, now time.Time) (time.Time, bool, error) {
+	var ended int64
+	err := q.QueryRowContext(ctx, `SELECT coalesce(max(CASE WHEN ended_at > 0 THEN ended_at WHEN until > 0 AND until <= ? THEN until ELSE 0 END), 0)
+		FROM halts WHERE project_id = ? AND (task_id = ? OR task_id = '' AND policy = ?)`,
+		micros(now), sc.ProjectID, sc.TaskID, sc.Policy).Scan(&ended)
+	if err != nil {
+		return since, false, fmt.Errorf("read the halts: %w", err)
+	}
+	if at := fromMicros(ended); at.After(since) {
+		return at, true, nil
+	}
+	return since, false, nil
+}
+
+// outcomes counts the targets of the task, or of the policy on the connection, by their
+// last outcome since a moment; failures of other classes are left out. supposed are outcomes
+// that are not written.
+func outcomes(ctx context.Context, q queryer, sc Scope, classes []policy.CauseClass, task bool, since time.Time, supposed []policy.Settlement) (o policy.Outcomes, err error) {
+	on, err := json.Marshal(classes)
+	if err != nil {
+		return o, fmt.Errorf("name the classes: %w", err)
+	}
+	type row struct{ Task, Device, State, Class string }
+	more := []row{}
+	for _, s := range supposed {
+		if task && s.TaskID == sc.TaskID || !task && s.Policy == sc.Policy && s.Connection == sc.Connection {
+			more = append(more, row{s.TaskID, s.DeviceID, string(s.State), string(s.Cause.Class)})
+		}
+	}
+	rows, err := json.Marshal(more)
+	if err != nil {
+		return o, fmt.Errorf("name the outcomes: %w", err)
+	}
+	where, args := `policy = ? AND connection = ?`, []any{sc.Policy, sc.Connection}
+	if task {
+		where, args = `project_id = ? AND task_id = ?`, []any{sc.ProjectID, sc.TaskID}
+	}
+	// A device that was retried twice counts once, by how it ended last.
+	query := `SELECT count(*) FILTER (WHERE state = 'recovered'),
+			count(*) FILTER (WHERE state IN ('failed', 'rejected') AND class IN (SELECT value FROM json_each(?)))
+		FROM (SELECT state, class, row_number() OVER (PARTITION BY task_id, device_id ORDER BY n DESC) AS last FROM (
+			SELECT task_id, device_id, n, state, class FROM attempts
+				WHERE ` + where + ` AND settled_at > ? AND state IN ('recovered', 'failed', 'rejected') AND device_id <> '*'
+			UNION ALL SELECT value ->> 'Task', value ->> 'Device', 1000000, value ->> 'State', value ->> 'Class' FROM json_each(?)
+				WHERE value ->> 'State' IN ('recovered', 'failed')))
+		WHERE last = 1`
+	args = append(append([]any{string(on)}, args...), micros(since), string(rows))
+	if err := q.QueryRowContext(ctx, query, args...).Scan(&o.Recovered, &o.Failed); err != nil {
+		return o, fmt.Errorf("count outcomes: %w", err)
+	}
+	return o, nil
+}
+
+// WouldTrip tells whether Trip would halt the task, or the policy, if these outcomes were
+// written.
+func (s *Store) WouldTrip(ctx context.Context, sc Scope, h policy.Halt, supposed []policy.Settlement) (o policy.Outcomes, trips bool, err error) {
+	if len(h.On) == 0 {
+		return o, false, nil
+	}
+	if o, err = s.trips(ctx, s.read, sc, h, supposed); err != nil || !h.Trips(o) {
+		return o, false, err
+	}
+	already, _, err := halted(ctx, s.read, sc, s.Now())
+	return o, already == "" && err == nil, err
+}
+
+// Trip halts the task, or the policy, if its outcomes say so and it is not halted yet. It
+// tells whether it did.
+func (s *Store) Trip(ctx context.Context, sc Scope, h policy.Halt) (o policy.Outcomes, tripped bool, err error) {
+	if o, trips, err := s.WouldTrip(ctx, sc, h, nil); err != nil || !trips {
+		return o, false, err
+	}
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		now := s.Now()
+		if o, err = s.trips(ctx, tx, sc, h, nil); err != nil || !h.Trips(o) {
+			return err
+		}
+		if already, _, err := halted(ctx, tx, sc, now); err != nil || already != "" {
+			return err
+		}
+		until, task := int64(0), sc.TaskID
+		if h.Cooldown > 0 {
+			until = micros(now.Add(h.Cooldown))
+		}
+		if h.Scope == policy.HaltPolicy {
+			task = ""
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO halts (scope, policy, connection, project_id, task_id, failed, recovered, at, until)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, h.Scope, sc.Policy, sc.Connection, sc.ProjectID, task, o.Failed, o.Recovered, micros(now), until)
+		tripped = err == nil
+		return err
+	})
+	return o, tripped && err == nil, err
+}
+
+func (s *Store) trips(ctx context.Context, q queryer, sc Scope, h policy.Halt, supposed []policy.Settlement) (policy.Outcomes, error) {
+	now := s.Now()
+	since, _, err := s.haltsSince(ctx, q, sc, now.Add(-h.Window), now)
+	if err != nil {
+		return policy.Outcomes{}, err
+	}
+	return outcomes(ctx, q, sc, h.On, h.Scope == policy.HaltTask, since, supposed)
+}
