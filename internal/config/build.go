@@ -14,9 +14,8 @@ import (
 	"retryd/internal/policy"
 )
 
-func taskTypes() []string      { return words(policy.TaskTypes()) }
-func taskStatuses() []string   { return words(policy.TaskStatuses()) }
-func targetStatuses() []string { return words(policy.TargetStatuses()) }
+func taskTypes() []string    { return words(policy.TaskTypes()) }
+func taskStatuses() []string { return words(policy.TaskStatuses()) }
 
 func words[W ~string](in []W) []string {
 	out := make([]string, len(in))

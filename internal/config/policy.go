@@ -38,7 +38,7 @@ func (d *decoder) policies(r *rawFile, c *Config) []*policy.Policy {
 			Policy    any
 			Names     []string
 			Blackouts []policy.Blackout
-			Ids       []map[string]bool
+			IDs       []map[string]bool
 		}{plainly(reflect.ValueOf(*raw)), p.Connections, p.Blackouts, []map[string]bool{p.Targets.IncludeIDs, p.Targets.ExcludeIDs}})
 		sum := p.Tasks.MaxAge + p.Attempts.GiveUpAfter
 		if p.Tasks.MaxAge > 0 && p.Attempts.GiveUpAfter > 0 && sum > c.Store.Retention && c.Store.Retention > 0 {

@@ -138,13 +138,13 @@ func kindOf(v reflect.Value, one string) (string, map[string]any) {
 	case v.Type() == durationType:
 		return "duration", orVariable(map[string]any{"type": "string", "pattern": `^(\d+d)?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))*$`})
 	case v.Kind() == reflect.Slice && v.Type().Elem() == durationType:
-		return "list of durations", listOf("string")
+		return "list of durations", listOfStrings()
 	case v.Kind() == reflect.Slice && one != "":
 		return "list of " + strings.ReplaceAll(one, "|", ", "), map[string]any{"type": "array", "minItems": 1, "items": map[string]any{"enum": words}}
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		return "list", nil
 	case v.Kind() == reflect.Slice:
-		return "list of texts", listOf("string")
+		return "list of texts", listOfStrings()
 	case v.Kind() == reflect.Map:
 		return "mapping", mapOfStrings()
 	case v.Kind() == reflect.Struct:

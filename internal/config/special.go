@@ -73,7 +73,7 @@ func (r *rawNames) written() any {
 }
 
 func (r *rawNames) schema() map[string]any {
-	return map[string]any{"anyOf": []any{map[string]any{"const": "all"}, listOf("string")}}
+	return map[string]any{"anyOf": []any{map[string]any{"const": "all"}, listOfStrings()}}
 }
 
 func (r *rawSelector) read(d *decoder, n *yaml.Node, key string) {
@@ -106,11 +106,11 @@ func (r *rawSelector) written() any {
 }
 
 func (r *rawSelector) schema() map[string]any {
-	return map[string]any{"anyOf": []any{map[string]any{"const": "all"}, listOf("string"), mapOfStrings()}}
+	return map[string]any{"anyOf": []any{map[string]any{"const": "all"}, listOfStrings(), mapOfStrings()}}
 }
 
-func listOf(kind string) map[string]any {
-	return map[string]any{"type": "array", "items": map[string]any{"type": kind}}
+func listOfStrings() map[string]any {
+	return map[string]any{"type": "array", "items": map[string]any{"type": "string"}}
 }
 
 func mapOfStrings() map[string]any {

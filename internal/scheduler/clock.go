@@ -67,8 +67,8 @@ func (g gap) since(t time.Time) time.Duration {
 	return max(g.to.Sub(t), 0)
 }
 
-// gapMin is the shortest gap between two signs of life, which come every minute.
-const gapMin = 3 * time.Minute
+// gapAtLeast is the shortest gap between two signs of life, which come every minute.
+const gapAtLeast = 3 * time.Minute
 
 // beat writes a sign of life, and notes how long there was none.
 func (s *Scheduler) beat(ctx context.Context) error {
@@ -77,7 +77,7 @@ func (s *Scheduler) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !before.IsZero() && now.Sub(before) >= gapMin {
+	if !before.IsZero() && now.Sub(before) >= gapAtLeast {
 		s.mu.Lock()
 		s.down = gap{before, now}
 		s.mu.Unlock()

@@ -100,17 +100,17 @@ func (t *taskSweep) claim() store.Claim {
 	}
 }
 
-// gateClosed is the error of what is not sent because it may not be any more.
-type gateClosed struct{ verdict policy.Verdict }
+// gateError is the error of what is not sent because it may not be any more.
+type gateError struct{ verdict policy.Verdict }
 
 // Error says why.
-func (g *gateClosed) Error() string { return string(g.verdict.Reason) + ": " + g.verdict.Detail }
+func (g *gateError) Error() string { return string(g.verdict.Reason) + ": " + g.verdict.Detail }
 
 // asGate gives the ledger's word for a closed gate as a verdict.
 func asGate(err error) error {
-	var closed *store.Closed
+	var closed *store.GateError
 	if errors.As(err, &closed) {
-		return &gateClosed{policy.Verdict{Reason: closed.Reason, Detail: closed.Detail}}
+		return &gateError{policy.Verdict{Reason: closed.Reason, Detail: closed.Detail}}
 	}
 	return err
 }
@@ -127,17 +127,17 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 		return fmt.Errorf("%d answers of the platform wait to be written to the ledger", n)
 	}
 	if v := t.p.Outside(t.o.Store.Now()); v.Reason != "" {
-		return &gateClosed{v}
+		return &gateError{v}
 	}
 	if text := t.trouble(); text != "" {
-		return &gateClosed{policy.Verdict{Reason: policy.ConnectionDown, Detail: text}}
+		return &gateError{policy.Verdict{Reason: policy.ConnectionDown, Detail: text}}
 	}
 	if owner := policy.Owner(t.current(), t.name, t.task); owner != t.p { // the configuration has changed
 		detail := "none"
 		if owner != nil {
 			detail = owner.Name
 		}
-		return &gateClosed{policy.Verdict{Reason: policy.OtherPolicy, Detail: detail}}
+		return &gateError{policy.Verdict{Reason: policy.OtherPolicy, Detail: detail}}
 	}
 	return nil
 }

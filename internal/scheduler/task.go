@@ -167,7 +167,7 @@ func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker
 		readAt = t.listing.begun // it says which tasks are newer
 	}
 	err = t.send(ctx, targets, readAt)
-	var shut *gateClosed
+	var shut *gateError
 	if errors.As(err, &shut) { // what was not sent waits for the same reason; the task closes at its next wave
 		for i := range targets {
 			if targets[i].verdict.Reason == policy.Due && !targets[i].claimed {

@@ -36,7 +36,7 @@ func (t *taskSweep) whole(ctx context.Context) error {
 	if due {
 		err = t.sendWhole(ctx, targets, first)
 	}
-	var shut *gateClosed
+	var shut *gateError
 	if errors.As(err, &shut) {
 		for i := range targets {
 			targets[i].verdict = shut.verdict

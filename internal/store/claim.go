@@ -44,7 +44,7 @@ type Dropped struct {
 
 // Claim writes the attempts, or none of them: it is the last word on whether a target
 // may be retried, whatever was decided before. A candidate that fails a check is dropped
-// and the rest go. Where it returns an error nothing may be sent; a *Closed is in the chain
+// and the rest go. Where it returns an error nothing may be sent; a *GateError is in the chain
 // of one that a gate made: a pause, a missing approval, a halt.
 func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped []Dropped, err error) {
 	now := s.Now()

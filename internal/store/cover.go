@@ -51,9 +51,9 @@ func (c cover) has(device string) bool {
 func addWhole(ctx context.Context, q queryer, projectID, taskID string, devices []string, found map[string]Record) error {
 	var own Record
 	var firstAt, seenAt int64
-	var any bool
+	var tried bool
 	err := each(ctx, q, func(rows *sql.Rows) error {
-		any = true
+		tried = true
 		return rows.Scan(&own.Counted, &firstAt, &own.State, &seenAt)
 	}, `SELECT counted, first_at, state, seen_at FROM targets WHERE project_id = ? AND task_id = ? AND device_id = '*' AND counted > 0`, projectID, taskID)
 	if err != nil {
@@ -61,7 +61,7 @@ func addWhole(ctx context.Context, q queryer, projectID, taskID string, devices 
 	}
 	own.FirstAt, own.SeenAt = fromMicros(firstAt), fromMicros(seenAt)
 	for _, device := range devices {
-		if !any || device == policy.WholeTask {
+		if !tried || device == policy.WholeTask {
 			continue
 		}
 		r := found[device]

@@ -29,14 +29,14 @@ type Gates struct {
 	HaltEnds     time.Time // zero = when a person ends it
 }
 
-// Closed is the error of a claim that came to a closed gate.
-type Closed struct {
+// GateError is the error of a claim that came to a closed gate.
+type GateError struct {
 	Reason policy.Reason
 	Detail string
 }
 
 // Error says which gate, and why.
-func (c *Closed) Error() string { return string(c.Reason) + ": " + c.Detail }
+func (c *GateError) Error() string { return string(c.Reason) + ": " + c.Detail }
 
 // Gates reads the gates of a task.
 func (s *Store) Gates(ctx context.Context, sc Scope) (Gates, error) {
@@ -47,15 +47,15 @@ func (s *Store) Gates(ctx context.Context, sc Scope) (Gates, error) {
 	return g, nil
 }
 
-// Err gives the first gate that is closed, as a *Closed; nil if all are open.
+// Err gives the first gate that is closed, as a *GateError; nil if all are open.
 func (g Gates) Err() error {
 	switch {
 	case g.Paused != "":
-		return &Closed{policy.Paused, g.Paused}
+		return &GateError{policy.Paused, g.Paused}
 	case g.Approval != "":
-		return &Closed{policy.AwaitingApproval, g.Approval}
+		return &GateError{policy.AwaitingApproval, g.Approval}
 	case g.Halted != "":
-		return &Closed{policy.Halted, g.Halted}
+		return &GateError{policy.Halted, g.Halted}
 	}
 	return nil
 }
