@@ -363,7 +363,7 @@ type rawRule struct {
 	// Pattern for the whole error code.
 	Code string `key:"code"`
 	// Pattern that is searched for in the error's text.
-	Message string `key:"message" example:"(?i)offline|not online"`
+	Message string `key:"message" example:"(?i)offline|not online|online timeout"`
 	// What kind of failure it is: halts count by it.
 	Class string `key:"class" one:"device|network|firmware|platform"`
 	// never gives the target up at once.

@@ -36,7 +36,7 @@ func ParseSchedule(spec string, zone *time.Location) (Schedule, error) {
 		return Schedule{}, fmt.Errorf("not a cron expression (minute hour day month weekday, or @every 15m): %w", err)
 	}
 	if spec, ok := parsed.(*cron.SpecSchedule); ok {
-		spec.Location = zone
+		spec.Location = time.UTC // see Next
 	}
 	s := Schedule{Spec: spec, Zone: zone, cron: parsed}
 	// A fixed date keeps this pure; eight years hold every leap-day pattern that occurs.
@@ -46,8 +46,29 @@ func ParseSchedule(spec string, zone *time.Location) (Schedule, error) {
 	return s, nil
 }
 
-// Next gives the first tick after t.
-func (s Schedule) Next(t time.Time) time.Time { return s.cron.Next(t.In(s.Zone)) }
+// Next gives the first tick after t; the zero time if there is none within nine years. A time of
+// day that the zone's clock skips has no tick, and one that it shows twice has two.
+func (s Schedule) Next(t time.Time) time.Time {
+	if _, ok := s.cron.(cron.ConstantDelaySchedule); ok {
+		return s.cron.Next(t.In(s.Zone))
+	}
+	// The library adds whole hours to find the next, which misses ticks where a clock is moved by
+	// half an hour (Lord Howe). Between two changes of the clock it runs evenly, as in UTC.
+	for from, also := t, time.Duration(0); from.Year() <= t.Year()+yearsAhead; {
+		shown := wall(from, s.Zone)
+		next := s.cron.Next(shown.Add(-also))
+		if next.IsZero() {
+			return time.Time{}
+		}
+		at := from.Add(next.Sub(shown))
+		_, changes := from.In(s.Zone).ZoneBounds()
+		if changes.IsZero() || at.Before(changes) {
+			return at.In(s.Zone)
+		}
+		from, also = changes, time.Second // the moment of the change can be a tick itself
+	}
+	return time.Time{}
+}
 
 // Latest gives the last tick in (after, now], the zero time if there is none. Ticks of
 // @every count from after.

@@ -38,15 +38,15 @@ func ParseWindow(start string, duration time.Duration, zone *time.Location) (Win
 	return Window{Start: start, Duration: duration, Zone: zone, starts: starts}, nil
 }
 
-// wall gives what the clock on the wall shows at t, as a time in UTC.
-func (w Window) wall(t time.Time) time.Time {
-	_, offset := t.In(w.Zone).Zone()
+// wall gives what a clock on the wall of the zone shows at t, as a time in UTC.
+func wall(t time.Time, zone *time.Location) time.Time {
+	_, offset := t.In(zone).Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
 // Contains tells whether the window is open at t.
 func (w Window) Contains(t time.Time) bool {
-	now := w.wall(t)
+	now := wall(t, w.Zone)
 	// A start at the very moment counts; the latest one closes last.
 	return !w.starts.Latest(now.Add(-w.Duration), now).IsZero()
 }
@@ -64,7 +64,8 @@ func (w Window) NextOpen(t time.Time) time.Time {
 		local := from.In(w.Zone)
 		_, changes := local.ZoneBounds()
 		// Until the clock is put forward or back, it runs evenly.
-		opens := from.Add(w.starts.Next(w.wall(from)).Sub(w.wall(from)))
+		shown := wall(from, w.Zone)
+		opens := from.Add(w.starts.Next(shown).Sub(shown))
 		if changes.IsZero() || opens.Before(changes) {
 			return opens.UTC()
 		}

@@ -77,6 +77,11 @@ func (s *Scheduler) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if now.Before(before) { // the clock was put back: what looked like a gap may have been none
+		s.mu.Lock()
+		s.down = gap{}
+		s.mu.Unlock()
+	}
 	if !before.IsZero() && now.Sub(before) >= gapAtLeast {
 		s.mu.Lock()
 		s.down = gap{before, now}

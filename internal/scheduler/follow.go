@@ -60,6 +60,10 @@ func (s *Scheduler) tick(ctx context.Context, c *connection, p *policy.Policy, t
 		if ctx.Err() != nil || r.Result == SweepComplete {
 			return
 		}
+		if c.clockTrouble() != "" || tick.After(s.o.Store.Now()) { // which tick it is is not sure
+			sleep(ctx, time.Minute)
+			return
+		}
 		if again := s.o.Store.Now().Add(pause); again.After(p.Schedule.Next(tick)) {
 			sleep(ctx, time.Second) // a tick that could not even be written is due at once
 			return
@@ -79,7 +83,7 @@ func (s *Scheduler) skip(ctx context.Context, c *connection, p *policy.Policy, t
 		return true // it comes up again
 	}
 	down := s.lastGap().since(tick)
-	if down <= p.CatchUp {
+	if down <= p.CatchUp || c.clockTrouble() != "" { // a clock that was put forward looks like a gap
 		return false
 	}
 	err := s.o.Store.SkipTick(ctx, store.Tick{Policy: p.Name, Connection: c.name, Tick: tick, Why: SkippedDowntime, Missed: missed})

@@ -259,6 +259,9 @@ func (w *watch) settle(ctx context.Context, settlements []policy.Settlement) err
 		w.dry.settle(settlements)
 		return nil
 	}
+	if w.clockTrouble() != "" { // it was set while they were read: their times may be wrong
+		return nil
+	}
 	settled, err := w.o.Store.Settle(ctx, settlements)
 	if err != nil {
 		return err

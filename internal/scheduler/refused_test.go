@@ -103,7 +103,7 @@ func TestATaskThatIsRefusedTwiceIsLeftUntilItChanges(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			id := w.campaign(failing("d", 350, 1)...)
+			id := w.campaign(failing("d", 210, 1)...)
 			refused := true
 			w.refuseRetries(status, "IOTDA.014299", func() bool { return refused })
 			for range 2 {
@@ -115,11 +115,11 @@ func TestATaskThatIsRefusedTwiceIsLeftUntilItChanges(t *testing.T) {
 			}
 			refused = false
 			r := w.sweep()
-			require.Equal(t, 350, r.Counts[string(policy.TaskStatus)])
+			require.Equal(t, 210, r.Counts[string(policy.TaskStatus)])
 			require.Empty(t, w.posts())
 			w.e.ConsoleRetry(id, "d-00000")
 			r = w.sweep()
-			require.Equal(t, map[policy.State]int{policy.Accepted: 349}, r.Sent)
+			require.Equal(t, map[policy.State]int{policy.Accepted: 209}, r.Sent)
 		})
 	}
 }

@@ -256,15 +256,20 @@ func (s *Scheduler) once(ctx context.Context, names []string) ([]Report, error) 
 
 // housekeep deletes old history and watches the ledger and the clock, once a minute.
 func (s *Scheduler) housekeep(ctx context.Context) {
-	for minute := 0; ctx.Err() == nil; minute++ {
+	forgot := time.Now().Add(-time.Hour)
+	for ctx.Err() == nil {
 		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
 			s.o.Log.Error("the ledger does not take that retryd is alive", zap.Error(err))
 		}
-		trouble := ""
+		trouble, dated := "", false
 		for _, c := range s.all() {
 			trouble += c.sayClock()
+			_, at := c.client.Dated()
+			dated = dated || !at.IsZero()
 		}
-		if keep := time.Duration(s.retention.Load()); minute%60 == 0 && keep > 0 && trouble == "" {
+		// A clock that nobody has confirmed yet deletes nothing.
+		if keep := time.Duration(s.retention.Load()); dated && trouble == "" && keep > 0 && time.Since(forgot) >= time.Hour {
+			forgot = time.Now()
 			if n, err := s.o.Store.Forget(ctx, keep); err != nil && ctx.Err() == nil {
 				s.o.Log.Error("old history cannot be deleted", zap.Error(err))
 			} else if n > 0 {

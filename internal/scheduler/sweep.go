@@ -218,8 +218,20 @@ func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err erro
 	if w.dry != nil {
 		return r
 	}
-	if ctx.Err() != nil && r.Result != SweepComplete { // the tick stays due: the next start takes it up
+	clock := w.clockTrouble()
+	if w.at.After(tick.Finished) {
+		clock = "clock: it was put back during the sweep"
+	}
+	if clock != "" && r.Result == SweepComplete { // nothing could be claimed
+		r.Result, r.Problems = SweepPartial, append(r.Problems, errors.New(clock))
+	}
+	switch { // the tick stays due
+	case r.Result == SweepComplete:
+	case ctx.Err() != nil:
 		w.log.Info("sweep stopped before its end", zap.Time("tick", w.at), zap.Any("sent", r.Sent))
+		return r
+	case clock != "":
+		w.account(tick, r)
 		return r
 	}
 	ctx = context.WithoutCancel(ctx)

@@ -93,9 +93,9 @@ func TestATickThatOnlyWaitsItsTurnIsNotSkipped(t *testing.T) {
 		w := newWorld(t)
 		w.policies[0].CatchUp = time.Minute
 		w.schedule("@every 2m")
-		w.perSec, w.burst = 0.3, 1
-		for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
-			w.campaign(failing(name, 160, 1)...)
+		w.perSec, w.burst = 0.2, 1
+		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			w.campaign(failing(name, 60, 1)...)
 		}
 		w.during(func(*scheduler.Scheduler, *store.Store) {
 			time.Sleep(40 * time.Minute)

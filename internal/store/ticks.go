@@ -51,19 +51,21 @@ func (s *Store) StartTick(ctx context.Context, t Tick) (first bool, err error) {
 		if err != nil || first {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE ticks SET started_at = ? WHERE policy = ? AND connection = ? AND tick = ?`,
-			micros(t.Started), t.Policy, t.Connection, micros(t.Tick))
+		_, err = tx.ExecContext(ctx, `UPDATE ticks SET started_at = ?, missed = CASE WHEN finished_at = 0 THEN ? ELSE missed END
+			WHERE policy = ? AND connection = ? AND tick = ?`, micros(t.Started), t.Missed, t.Policy, t.Connection, micros(t.Tick))
 		return err
 	})
 	return first && err == nil, err
 }
 
-// SkipTick writes that a tick, with the earlier ones that it stands for, is left out.
+// SkipTick writes that a tick, with the earlier ones that it stands for, is left out. It may have
+// begun before, and not ended.
 func (s *Store) SkipTick(ctx context.Context, t Tick) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
 		now := micros(s.Now())
 		_, err := tx.ExecContext(ctx, `INSERT INTO ticks (policy, connection, tick, started_at, finished_at, result, why, missed)
-			VALUES (?, ?, ?, ?, ?, 'skipped', ?, ?) ON CONFLICT DO NOTHING`, t.Policy, t.Connection, micros(t.Tick), now, now, t.Why, t.Missed)
+			VALUES (?, ?, ?, ?, ?, 'skipped', ?, ?) ON CONFLICT (policy, connection, tick) DO UPDATE SET finished_at = excluded.finished_at,
+				result = excluded.result, why = excluded.why, missed = excluded.missed WHERE finished_at = 0`, t.Policy, t.Connection, micros(t.Tick), now, now, t.Why, t.Missed)
 		return err
 	})
 }
