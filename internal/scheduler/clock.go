@@ -72,11 +72,11 @@ const gapAtLeast = 3 * time.Minute
 
 // beat writes a sign of life, and notes how long there was none.
 func (s *Scheduler) beat(ctx context.Context) error {
-	now := s.o.Store.Now()
 	before, err := s.o.Store.Beat(ctx)
 	if err != nil {
 		return err
 	}
+	now := s.o.Store.Now()  // not sooner: the machine may have slept before the sign was written
 	if now.Before(before) { // the clock was put back: what looked like a gap may have been none
 		s.mu.Lock()
 		s.down = gap{}

@@ -83,7 +83,15 @@ func (s *Scheduler) skip(ctx context.Context, c *connection, p *policy.Policy, t
 		return true // it comes up again
 	}
 	down := s.lastGap().since(tick)
-	if down <= p.CatchUp || c.clockTrouble() != "" { // a clock that was put forward looks like a gap
+	if down <= p.CatchUp {
+		return false
+	}
+	if _, at := c.client.Dated(); at.IsZero() || c.clockTrouble() != "" { // a clock that was put forward looks like a gap: a reply tells
+		if _, err := c.list(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			s.o.Log.Warn("the platform's clock could not be read before a tick is skipped", zap.String("connection", c.name), zap.Error(err))
+		}
+	}
+	if c.clockTrouble() != "" {
 		return false
 	}
 	err := s.o.Store.SkipTick(ctx, store.Tick{Policy: p.Name, Connection: c.name, Tick: tick, Why: SkippedDowntime, Missed: missed})
