@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -23,7 +22,7 @@ type Answer struct {
 // Answered writes the answers to the requests for claimed attempts of one task. It
 // returns those that it changed: one whose claim was given up in between is not.
 func (s *Store) Answered(ctx context.Context, projectID, taskID string, answers []Answer) (changed []Answer, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		for _, a := range answers {
 			if !policy.Claimed.CanBecome(a.State) {
 				return fmt.Errorf("%s: a claimed attempt cannot become %s", a.DeviceID, a.State)
@@ -44,7 +43,7 @@ func (s *Store) Answered(ctx context.Context, projectID, taskID string, answers 
 	return changed, nil
 }
 
-func answer(ctx context.Context, tx *sql.Tx, projectID, taskID string, a Answer) (bool, error) {
+func answer(ctx context.Context, tx *tx, projectID, taskID string, a Answer) (bool, error) {
 	settledAt := time.Time{}
 	if !a.State.Open() {
 		settledAt = a.AnsweredAt
@@ -70,7 +69,7 @@ func answer(ctx context.Context, tx *sql.Tx, projectID, taskID string, a Answer)
 }
 
 // execOne tells whether the statement changed a row.
-func execOne(ctx context.Context, tx *sql.Tx, query string, args ...any) (bool, error) {
+func execOne(ctx context.Context, tx *tx, query string, args ...any) (bool, error) {
 	result, err := tx.ExecContext(ctx, query, args...)
 	if err != nil {
 		return false, err

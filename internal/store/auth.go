@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 )
@@ -20,7 +19,7 @@ const (
 // already it writes nothing and gives the moment when the next may be made. hash names the
 // credentials without showing them.
 func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration) (id int64, until time.Time, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		now := s.Now()
 		if _, err := tx.ExecContext(ctx, `DELETE FROM auth_failures WHERE at <= ? OR at > ?`,
 			micros(now.Add(-authKept)), micros(now.Add(within))); err != nil { // the latter were written before a clock was put back
@@ -52,7 +51,7 @@ func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration
 
 // EndAuth writes what came of the call: a refusal stays on record for 5 minutes.
 func (s *Store) EndAuth(ctx context.Context, id int64, refused bool) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		query, args := `DELETE FROM auth_failures WHERE id = ?`, []any{id}
 		if refused {
 			query, args = `UPDATE auth_failures SET open = 0, at = ? WHERE id = ?`, []any{micros(s.Now()), id}
@@ -64,7 +63,7 @@ func (s *Store) EndAuth(ctx context.Context, id int64, refused bool) error {
 
 // RefusedAuth writes that credentials that had been accepted were refused.
 func (s *Store) RefusedAuth(ctx context.Context, hash string) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, 0)`, hash, micros(s.Now()))
 		return err
 	})

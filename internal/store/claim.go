@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -48,7 +47,7 @@ type Dropped struct {
 // of one that a gate made: a pause, a missing approval, a halt.
 func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped []Dropped, err error) {
 	now := s.Now()
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		g, err := gates(ctx, tx, c.Scope, now)
 		if err != nil {
 			return err
@@ -109,7 +108,7 @@ func refuse(r Record, c Candidate) string {
 	return ""
 }
 
-func (c Claim) insert(ctx context.Context, tx *sql.Tx, candidate Candidate, now time.Time) error {
+func (c Claim) insert(ctx context.Context, tx *tx, candidate Candidate, now time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO targets
 		(project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)
@@ -132,7 +131,7 @@ func (c Claim) insert(ctx context.Context, tx *sql.Tx, candidate Candidate, now 
 
 // covered says why a claim of a whole task cannot be made: one of its devices has an open
 // attempt, in this task or another.
-func (c Claim) covered(ctx context.Context, tx *sql.Tx, now time.Time) (string, error) {
+func (c Claim) covered(ctx context.Context, tx *tx, now time.Time) (string, error) {
 	if len(c.Covers) == 0 {
 		return "", nil
 	}
@@ -171,7 +170,7 @@ func (s *Store) Abandon(ctx context.Context) (int, error) { return s.abandon(ctx
 
 // abandon takes all claims where before is zero.
 func (s *Store) abandon(ctx context.Context, before time.Time) (n int, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		where := `state = 'claimed'`
 		args := []any{}
 		if !before.IsZero() {

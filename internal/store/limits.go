@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -115,7 +114,7 @@ func (s *Store) Trip(ctx context.Context, sc Scope, h policy.Halt) (o policy.Out
 	if o, trips, err := s.WouldTrip(ctx, sc, h, nil); err != nil || !trips {
 		return o, false, err
 	}
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		now := s.Now()
 		if o, err = s.trips(ctx, tx, sc, h, nil); err != nil || !h.Trips(o) {
 			return err

@@ -62,7 +62,7 @@ func (p Pause) Subject() string {
 
 // PauseNow writes a pause and the action.
 func (s *Store) PauseNow(ctx context.Context, p Pause, a Action) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO pauses
 			(scope, connection, identity, policy, project_id, task_id, device_id, until, who, why, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			p.Scope, p.Connection, p.Identity, p.Policy, p.ProjectID, p.TaskID, p.DeviceID, micros(p.Until), p.Who, p.Why, micros(s.Now()))
@@ -94,7 +94,7 @@ func (s *Store) Pauses(ctx context.Context) (pauses []Pause, err error) {
 // returns how many of each it ended.
 func (s *Store) Resume(ctx context.Context, p Pause, a Action) (pauses, halts int, err error) {
 	now := micros(s.Now())
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		if pauses, err = execCount(ctx, tx, `UPDATE pauses SET ended_at = ? WHERE ended_at = 0 AND (until = 0 OR until > ?)
 			AND scope = ? AND identity = ? AND policy = ? AND project_id = ? AND task_id = ? AND device_id = ?`,
 			now, now, p.Scope, p.Identity, p.Policy, p.ProjectID, p.TaskID, p.DeviceID); err != nil {
@@ -140,7 +140,7 @@ type Approval struct {
 // Approve writes an approval, in place of any earlier one of the task, and the action.
 func (s *Store) Approve(ctx context.Context, p Approval, a Action) error {
 	now := micros(s.Now())
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		if _, err := endApprovals(ctx, tx, p, now); err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (s *Store) Approve(ctx context.Context, p Approval, a Action) error {
 
 // Revoke ends the approval of a task, and writes the action. It tells whether there was one.
 func (s *Store) Revoke(ctx context.Context, p Approval, a Action) (was bool, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		n, err := endApprovals(ctx, tx, p, micros(s.Now()))
 		if was = n > 0; err != nil || !was {
 			return err
@@ -165,13 +165,13 @@ func (s *Store) Revoke(ctx context.Context, p Approval, a Action) (was bool, err
 	return was, err
 }
 
-func endApprovals(ctx context.Context, tx *sql.Tx, p Approval, now int64) (int, error) {
+func endApprovals(ctx context.Context, tx *tx, p Approval, now int64) (int, error) {
 	return execCount(ctx, tx, `UPDATE approvals SET ended_at = ? WHERE ended_at = 0 AND project_id = ? AND task_id = ? AND policy = ?`,
 		now, p.ProjectID, p.TaskID, p.Policy)
 }
 
 // execCount gives how many rows the statement changed.
-func execCount(ctx context.Context, tx *sql.Tx, query string, args ...any) (int, error) {
+func execCount(ctx context.Context, tx *tx, query string, args ...any) (int, error) {
 	result, err := tx.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err

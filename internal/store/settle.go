@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -24,7 +23,7 @@ func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (se
 	if len(settlements) == 0 {
 		return nil, nil
 	}
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		for _, settlement := range settlements {
 			result, done, err := settle(ctx, tx, settlement)
 			if err != nil {
@@ -42,7 +41,7 @@ func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (se
 	return settled, nil
 }
 
-func settle(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool, error) {
+func settle(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, error) {
 	key := []any{o.ProjectID, o.TaskID, o.DeviceID}
 	if o.State.Open() {
 		_, err := tx.ExecContext(ctx, `UPDATE attempts SET fail_seen_at = ?, motion_seen = ?
@@ -71,7 +70,7 @@ func settle(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool
 }
 
 // finish closes the target where the outcome is its end.
-func finish(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool, error) {
+func finish(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, error) {
 	result := Settled{Settlement: o}
 	var err error
 	if o.State == policy.Recovered || o.State == policy.Gone {
@@ -95,7 +94,7 @@ func finish(ctx context.Context, tx *sql.Tx, o policy.Settlement) (Settled, bool
 
 // closeTarget tells whether it closed the target: it does so once for each number of
 // counted attempts, so that an end that is seen in every sweep is counted once.
-func closeTarget(ctx context.Context, tx *sql.Tx, t policy.Target, outcome string, at time.Time) (bool, error) {
+func closeTarget(ctx context.Context, tx *tx, t policy.Target, outcome string, at time.Time) (bool, error) {
 	return execOne(ctx, tx, `UPDATE targets SET closed_outcome = ?, closed_n = counted, closed_at = ?
 		WHERE project_id = ? AND task_id = ? AND device_id = ? AND closed_n <> counted`,
 		outcome, micros(at), t.ProjectID, t.TaskID, t.DeviceID)
@@ -104,7 +103,7 @@ func closeTarget(ctx context.Context, tx *sql.Tx, t policy.Target, outcome strin
 // Undo writes that targets which had recovered read Fail at that time, and returns those for
 // which that is news.
 func (s *Store) Undo(ctx context.Context, projectID, taskID string, devices []string, at time.Time) (undone []string, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		for _, device := range devices {
 			ok, err := execOne(ctx, tx, `UPDATE targets SET state = 'failed', seen_at = ?
 				WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'recovered'`, micros(at), projectID, taskID, device)
@@ -143,7 +142,7 @@ func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing,
 		return nil, nil
 	}
 	now := s.Now()
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		for _, target := range c.Targets {
 			// A target can end without any attempt: its cause may be one that no retry mends.
 			_, err := tx.ExecContext(ctx, `INSERT INTO targets

@@ -189,33 +189,10 @@ func (s *Store) Sizes() (ledger, wal int64) {
 
 // Writable tells whether the ledger takes a write now.
 func (s *Store) Writable(ctx context.Context) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('probe', '') ON CONFLICT (key) DO UPDATE SET value = ''`)
 		return err
 	})
-}
-
-// tx runs f in one transaction that writes.
-func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) (err error) {
-	start := time.Now()
-	if s.o.Observe != nil {
-		defer func() { s.o.Observe(time.Since(start), err) }()
-	}
-	if s.write == nil {
-		return errors.New("the ledger is open for reading only")
-	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin to write the ledger: %w", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing; after an error that error counts
-	if err := f(tx); err != nil {
-		return fmt.Errorf("write the ledger: %w", err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit to the ledger: %w", err)
-	}
-	return nil
 }
 
 // micros is how a time is stored.

@@ -22,7 +22,7 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 		return nil
 	}
 	now := micros(s.Now())
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		for _, t := range tasks {
 			_, err := tx.ExecContext(ctx, `INSERT INTO tasks
 				(project_id, task_id, name, type, status, total, success, fail, created_at, first_seen, last_seen)
@@ -95,7 +95,7 @@ func (s *Store) FindTasks(ctx context.Context, idOrName string) (found []FoundTa
 // RefuseTask writes that a retry call was refused as a whole while the task stood as named;
 // no state means that one was taken.
 func (s *Store) RefuseTask(ctx context.Context, projectID, taskID, as string) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE tasks SET refusals = CASE WHEN ? = '' THEN 0 WHEN refused_as = ? THEN refusals + 1 ELSE 1 END, refused_as = ?
 			WHERE project_id = ? AND task_id = ?`, as, as, as, projectID, taskID)
 		return err
@@ -107,7 +107,7 @@ func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found 
 	if len(missing)+len(found) == 0 {
 		return nil
 	}
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		for _, id := range missing {
 			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = ? WHERE project_id = ? AND task_id = ? AND missing_since = 0`,
 				micros(s.Now()), projectID, id); err != nil {
@@ -125,7 +125,7 @@ func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found 
 
 // TaskGone writes that a task does not exist any more.
 func (s *Store) TaskGone(ctx context.Context, projectID, taskID string) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE tasks SET gone_at = ? WHERE project_id = ? AND task_id = ? AND gone_at = 0`, micros(s.Now()), projectID, taskID)
 		return err
 	})
@@ -160,7 +160,7 @@ func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string,
 	if len(targets) == 0 {
 		return nil, nil
 	}
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		for _, u := range targets {
 			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}, "resolved_elsewhere", s.Now())
 			if err != nil {
@@ -182,10 +182,10 @@ type Action struct {
 
 // Act writes down an action.
 func (s *Store) Act(ctx context.Context, a Action) error {
-	return s.tx(ctx, func(tx *sql.Tx) error { return s.act(ctx, tx, a) })
+	return s.tx(ctx, func(tx *tx) error { return s.act(ctx, tx, a) })
 }
 
-func (s *Store) act(ctx context.Context, tx *sql.Tx, a Action) error {
+func (s *Store) act(ctx context.Context, tx *tx, a Action) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO actions (at, who, source, what, subject, why) VALUES (?, ?, ?, ?, ?, ?)`,
 		micros(s.Now()), a.Who, a.Source, a.What, a.Subject, a.Why)
 	return err
@@ -197,7 +197,7 @@ func (s *Store) act(ctx context.Context, tx *sql.Tx, a Action) error {
 // It returns how many attempts it deleted.
 func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, err error) {
 	before := micros(s.Now().Add(-keep))
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *tx) error {
 		result, err := tx.ExecContext(ctx, `DELETE FROM attempts WHERE settled_at > 0 AND settled_at < ?`, before)
 		if err != nil {
 			return err
