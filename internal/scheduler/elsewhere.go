@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -86,7 +87,7 @@ func (c *connection) resolved(ctx context.Context, t iotda.Task, targets []store
 		rest = slices.DeleteFunc(slices.Clone(targets), func(u store.Unresolved) bool { return failed[u.DeviceID] })
 	}
 	whole = len(rest) <= elsewhereAtOnce
-	for _, u := range rest[:min(len(rest), elsewhereAtOnce)] {
+	for _, u := range c.nextElsewhere(t.ID, rest) {
 		page, err := c.client.Subtasks(ctx, t.ID, iotdaclient.Query{Target: u.DeviceID}, "", 0)
 		if err != nil {
 			return nil, false, err
@@ -98,6 +99,19 @@ func (c *connection) resolved(ctx context.Context, t iotda.Task, targets []store
 		}
 	}
 	return resolved, whole, nil
+}
+
+// nextElsewhere gives those whose turn it is: each round goes on where the one before ended.
+func (c *connection) nextElsewhere(taskID string, rest []store.Unresolved) []store.Unresolved {
+	slices.SortFunc(rest, func(a, b store.Unresolved) int { return cmp.Compare(a.DeviceID, b.DeviceID) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	from := max(0, slices.IndexFunc(rest, func(u store.Unresolved) bool { return u.DeviceID > c.lookedAt[taskID] }))
+	turn := slices.Concat(rest[from:], rest[:from])[:min(len(rest), elsewhereAtOnce)]
+	if len(turn) > 0 {
+		c.lookedAt[taskID] = turn[len(turn)-1].DeviceID
+	}
+	return turn
 }
 
 func (c *connection) eachFailed(ctx context.Context, taskID string, failed map[string]bool) error {

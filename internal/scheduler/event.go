@@ -64,7 +64,7 @@ const (
 	surpriseDouble = "double_row"
 	surpriseExtra  = "unasked_row"
 	surpriseMarker = "marker"
-	surpriseStuck  = "never_in_motion" // three accepted retries in a row were never seen in motion
+	surpriseStuck  = "never_in_motion" // three accepted retries in a row, in a task of which none was ever seen in motion or recovered
 	surpriseBack   = "success_undone"  // a target that had succeeded reads Fail
 )
 

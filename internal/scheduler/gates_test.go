@@ -171,6 +171,22 @@ func TestInModeApproveATaskWaitsForAPerson(t *testing.T) {
 	})
 }
 
+func TestAnApprovedDeviceIsRetriedAgainUnderTheSameApproval(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.policies[0].Mode = policy.ModeApprove
+		id := w.campaign(failing("d", 30, 3)...)
+		w.sweep()
+		w.approve(store.Approval{TaskID: id, PolicyHash: w.policies[0].Hash, Targets: 12, Until: time.Now().Add(48 * time.Hour)})
+		w.run(24 * time.Hour)
+		require.Len(t, w.tries(), 12)
+		for target, n := range w.tries() {
+			require.Equal(t, 3, n, target)
+		}
+	})
+}
+
 func TestAnApprovalThatIsCutOrRevokedBetweenTheDecisionAndTheClaimHolds(t *testing.T) {
 	t.Parallel()
 	for _, targets := range []int{0, 4} {

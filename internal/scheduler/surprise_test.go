@@ -53,7 +53,12 @@ func TestATargetThatNeverMovesIsASurpriseOnce(t *testing.T) {
 			devices[i].Fate.Upgrade = time.Nanosecond
 		}
 		devices[3].Fate.Upgrade = 2 * time.Hour
-		w.campaign(devices...)
+		w.campaign(devices[:3]...)
+		moves := append(failing("e", 3, 0), devices[3]) // one that moves shows that the platform does re-run
+		for i := range moves[:3] {
+			moves[i].Fate.Upgrade = time.Nanosecond
+		}
+		w.campaign(moves...)
 		require.Equal(t, 3.0, w.sweeps(20, time.Hour, "retryd_platform_surprises_total", "kind=never_in_motion"))
 	})
 }

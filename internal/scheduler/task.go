@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +70,10 @@ func (t *taskSweep) closed(ctx context.Context) (bool, error) {
 	for _, status := range t.p.Targets.Statuses {
 		n += t.task.Progress.Of(status)
 	}
+	for _, counted := range t.counts { // by waves before: it has closed in the middle of the sweep
+		n -= counted
+	}
+	n = max(n, 0)
 	t.counts[v.Reason] += n
 	t.closedBy[t.task.ID] = v.Reason
 	t.log.Debug("task left alone", zap.String("task", t.task.ID), zap.String("reason", string(v.Reason)), zap.String("detail", v.Detail))
@@ -159,8 +164,10 @@ func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker
 	if err := t.giveUp(ctx, targets); err != nil {
 		return "", false, err
 	}
-	if err := t.cap(ctx, targets); err != nil {
-		return "", false, err
+	if anyDue(targets) {
+		if err := t.cap(ctx, targets); err != nil {
+			return "", false, err
+		}
 	}
 	readAt := wave.Begun
 	if t.p.Tasks.Superseded == policy.SupersededSkip && t.listing.begun.Before(readAt) {
@@ -248,23 +255,16 @@ func (t *taskSweep) supersede(ctx context.Context, targets []target) (err error)
 
 // cap holds what is due against the limits: never-tried targets first.
 func (t *taskSweep) cap(ctx context.Context, targets []target) error {
-	var due []*policy.Verdict
-	for _, tried := range []bool{false, true} {
-		for i := range targets {
-			if targets[i].verdict.Reason == policy.Due && (targets[i].Record.Counted > 0) == tried {
-				due = append(due, &targets[i].verdict)
-			}
-		}
-	}
-	if len(due) == 0 {
-		return nil
-	}
 	usage, err := t.o.Store.Usage(ctx, t.scope(), t.p, t.at)
 	if err != nil {
 		return err
 	}
 	if t.dry != nil {
 		t.dry.use(&usage, t.p.Name, t.task.ID)
+	}
+	due, again := inTurn(targets, usage.Approved)
+	if usage.ApprovalCap >= 0 {
+		usage.ApprovalCap += again
 	}
 	usage.Claimed, usage.InFlight, usage.Open = usage.Claimed+t.observed, usage.InFlight+t.observed, usage.Open+t.counts[policy.Observed]
 	allowed, limit := t.p.Allowance(usage)
@@ -273,6 +273,29 @@ func (t *taskSweep) cap(ctx context.Context, targets []target) error {
 		t.observed += through
 	}
 	return nil
+}
+
+func anyDue(targets []target) bool {
+	return slices.ContainsFunc(targets, func(row target) bool { return row.verdict.Reason == policy.Due })
+}
+
+// inTurn gives the verdicts of the due targets in the order in which limits let them through:
+// those that the approval has been used for, of which there are again, then the ones that were
+// never tried, then the others.
+func inTurn(targets []target, approved map[string]bool) (due []*policy.Verdict, again int) {
+	var untried, tried []*policy.Verdict
+	for i := range targets {
+		switch row := &targets[i]; {
+		case row.verdict.Reason != policy.Due:
+		case approved[row.Target.DeviceID]:
+			due = append(due, &row.verdict)
+		case row.Record.Counted == 0:
+			untried = append(untried, &row.verdict)
+		default:
+			tried = append(tried, &row.verdict)
+		}
+	}
+	return slices.Concat(due, untried, tried), len(due)
 }
 
 // takenOverBy tells whether the other task may take over devices of this one.

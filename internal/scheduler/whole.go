@@ -95,6 +95,9 @@ func (t *taskSweep) allDue(ctx context.Context, targets []target) (bool, error) 
 		if t.dry != nil {
 			t.dry.use(&usage, t.p.Name, t.task.ID)
 		}
+		if usage.Approved[policy.WholeTask] {
+			usage.ApprovalCap = -1
+		}
 		allowed, limit := t.p.Allowance(usage)
 		switch {
 		case allowed < due:

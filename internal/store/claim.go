@@ -69,9 +69,13 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 			dropped = append(dropped, Dropped{policy.WholeTask, why})
 			return nil
 		}
+		left := g.ApprovalLeft
 		for _, candidate := range c.Candidates {
-			why := refuse(known[candidate.DeviceID], candidate)
-			if left := g.ApprovalLeft; why == "" && left >= 0 && left < len(claimed)+max(1, len(c.Covers)) {
+			why, takes := refuse(known[candidate.DeviceID], candidate), 0
+			if left >= 0 && !g.Approved[candidate.DeviceID] {
+				takes = max(1, len(c.Covers))
+			}
+			if why == "" && takes > left && left >= 0 {
 				why = "the approval is for no more targets"
 			}
 			if why != "" {
@@ -82,6 +86,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 				return fmt.Errorf("claim %s: %w", candidate.DeviceID, err)
 			}
 			claimed = append(claimed, Claimed{candidate.DeviceID, candidate.LastN + 1})
+			left -= takes
 			r := known[candidate.DeviceID]
 			r.OpenTask = c.TaskID // named twice, it is claimed once
 			known[candidate.DeviceID] = r

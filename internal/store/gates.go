@@ -24,7 +24,8 @@ type Gates struct {
 	Paused       string
 	PauseEnds    time.Time // zero = when a person ends it
 	Approval     string
-	ApprovalLeft int // targets that the approval still allows; -1 = any number
+	ApprovalLeft int             // further targets that the approval allows; -1 = any number
+	Approved     map[string]bool // devices that it has been used for: they may be retried again
 	Halted       string
 	HaltEnds     time.Time // zero = when a person ends it
 }
@@ -75,7 +76,7 @@ func gates(ctx context.Context, q queryer, sc Scope, now time.Time) (g Gates, er
 	}
 	g.ApprovalLeft = -1
 	if sc.NeedsApproval {
-		g.Approval, g.ApprovalLeft, err = approval(ctx, q, sc, now)
+		g.Approval, g.ApprovalLeft, g.Approved, err = approval(ctx, q, sc, now)
 	}
 	return g, err
 }
@@ -106,31 +107,38 @@ func halted(ctx context.Context, q queryer, sc Scope, now time.Time) (string, ti
 	return fmt.Sprintf("%d of %d retried targets failed again, since %s", failed, failed+recovered, stamp(fromMicros(at))), fromMicros(until), err
 }
 
-// approval gives why there is none, and how many targets the one that there is has left.
-func approval(ctx context.Context, q queryer, sc Scope, now time.Time) (string, int, error) {
+// approval gives why there is none, how many targets the one that there is has left, and which it
+// has been used for.
+func approval(ctx context.Context, q queryer, sc Scope, now time.Time) (why string, left int, used map[string]bool, err error) {
 	var hash string
 	var targets int
 	var until, at int64
-	err := q.QueryRowContext(ctx, `SELECT policy_hash, targets, until, at FROM approvals
+	err = q.QueryRowContext(ctx, `SELECT policy_hash, targets, until, at FROM approvals
 		WHERE project_id = ? AND task_id = ? AND policy = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1`,
 		sc.ProjectID, sc.TaskID, sc.Policy).Scan(&hash, &targets, &until, &at)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return "not approved", 0, nil
+		return "not approved", 0, nil, nil
 	case err != nil:
-		return "", 0, err
+		return "", 0, nil, err
 	case hash != sc.PolicyHash:
-		return "the policy has changed since it was approved", 0, nil
+		return "the policy has changed since it was approved", 0, nil, nil
 	case !fromMicros(until).After(now):
-		return "its approval ended at " + stamp(fromMicros(until)), 0, nil
+		return "its approval ended at " + stamp(fromMicros(until)), 0, nil, nil
 	case targets == 0:
-		return "", -1, nil
+		return "", -1, nil, nil
 	}
-	var used int
-	err = q.QueryRowContext(ctx, `SELECT count(DISTINCT device_id) FILTER (WHERE device_id <> '*') + coalesce(max(weight) FILTER (WHERE device_id = '*'), 0) FROM attempts
-		WHERE project_id = ? AND task_id = ? AND policy = ? AND claimed_at >= ? AND state <> 'released'`,
-		sc.ProjectID, sc.TaskID, sc.Policy, at).Scan(&used)
-	return "", max(targets-used, 0), err
+	used = map[string]bool{}
+	err = each(ctx, q, func(rows *sql.Rows) error {
+		var device string
+		var weight int
+		err := rows.Scan(&device, &weight)
+		used[device] = true
+		targets -= weight // more than 1 for a whole task
+		return err
+	}, `SELECT device_id, max(weight) FROM attempts WHERE project_id = ? AND task_id = ? AND policy = ? AND claimed_at >= ? AND state <> 'released'
+		GROUP BY device_id`, sc.ProjectID, sc.TaskID, sc.Policy, at)
+	return "", max(targets, 0), used, err
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -16,9 +16,9 @@ func (s *Store) Usage(ctx context.Context, sc Scope, p *policy.Policy, tick time
 	now := s.Now()
 	err = s.read.QueryRowContext(ctx, `SELECT
 			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE policy = ? AND connection = ? AND tick = ? AND state <> 'released'),
-			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE policy = ? AND connection = ? AND `+openStates+` AND claimed_at >= ?),
+			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND policy = ? AND connection = ? AND `+openStates+` AND claimed_at >= ?),
 			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND `+openStates+`)`,
-		sc.Policy, sc.Connection, micros(tick), sc.Policy, sc.Connection, micros(now.Add(-p.Limits.InFlightFor)), sc.ProjectID, sc.TaskID).
+		sc.Policy, sc.Connection, micros(tick), sc.ProjectID, sc.Policy, sc.Connection, micros(now.Add(-p.Limits.InFlightFor)), sc.ProjectID, sc.TaskID).
 		Scan(&u.Claimed, &u.InFlight, &u.Open)
 	if err != nil {
 		return u, fmt.Errorf("count what is in flight: %w", err)
@@ -35,7 +35,7 @@ func (s *Store) Usage(ctx context.Context, sc Scope, p *policy.Policy, tick time
 	}
 	u.ApprovalCap = -1
 	if sc.NeedsApproval {
-		_, u.ApprovalCap, err = approval(ctx, s.read, sc, now)
+		_, u.ApprovalCap, u.Approved, err = approval(ctx, s.read, sc, now)
 	}
 	return u, err
 }

@@ -14,7 +14,7 @@ type Settled struct {
 	Counted int       // attempts of the target that count
 	FirstAt time.Time // claim of the first of them
 	Closed  bool      // this ended the target, and is to be counted as that
-	Stuck   int       // of a failed one: attempts in a row, this one included, that were never seen in motion
+	Stuck   int       // of a failed one: its attempts in a row, this one included, never seen in motion, in a task where none ever was
 }
 
 // Settle writes what was observed of open attempts. It returns those that have come to
@@ -86,8 +86,9 @@ func finish(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, er
 	if err == nil && o.State == policy.Failed && !o.MotionSeen {
 		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'failed'
 			AND motion_seen = 0 AND n > (SELECT coalesce(max(n), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ?
-				AND (state NOT IN ('failed', 'released') OR motion_seen <> 0))`,
-			o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Stuck)
+				AND (state NOT IN ('failed', 'released') OR motion_seen <> 0))
+			AND NOT EXISTS (SELECT 1 FROM attempts WHERE project_id = ? AND task_id = ? AND (motion_seen <> 0 OR state = 'recovered'))`,
+			o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID).Scan(&result.Stuck)
 	}
 	return result, err == nil, err
 }

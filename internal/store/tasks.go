@@ -217,9 +217,9 @@ func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, e
 		for _, query := range []string{
 			`DELETE FROM targets WHERE (project_id, task_id) IN (SELECT project_id, task_id FROM tasks WHERE gone_at > 0 AND gone_at < ?)`,
 			`DELETE FROM tasks WHERE gone_at > 0 AND gone_at < ?`,
-			`DELETE FROM pauses WHERE ended_at > 0 AND ended_at < ?`,
+			`DELETE FROM pauses WHERE CASE WHEN ended_at > 0 THEN ended_at ELSE until END BETWEEN 1 AND ?`,
 			`DELETE FROM approvals WHERE until < ?`,
-			`DELETE FROM halts WHERE ended_at > 0 AND ended_at < ?`,
+			`DELETE FROM halts WHERE CASE WHEN ended_at > 0 THEN ended_at ELSE until END BETWEEN 1 AND ?`,
 		} {
 			if _, err := tx.ExecContext(ctx, query, before); err != nil {
 				return err
