@@ -18,12 +18,19 @@ import (
 // The reference, the JSON Schema and the full example are made from the raw structs: their
 // keys, comments, words and defaults. `go test ./internal/config -update` writes them.
 
-// comments gives the comment of each field of each struct of raw.go. A field that follows
-// one with a comment, and has none, shares it.
+// comments gives the comment of each field of each raw struct. A field that follows one with a
+// comment, and has none, shares it.
 func comments(t *testing.T) map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "raw.go", nil, parser.ParseComments)
-	require.NoError(t, err)
 	found := map[string]string{}
+	for _, name := range []string{"raw.go", "raw_policy.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		require.NoError(t, err)
+		commentsOf(file, found)
+	}
+	return found
+}
+
+func commentsOf(file *ast.File, found map[string]string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -44,7 +51,6 @@ func comments(t *testing.T) map[string]string {
 		}
 		return false
 	})
-	return found
 }
 
 // key is one key of the configuration.

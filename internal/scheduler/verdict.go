@@ -1,0 +1,232 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"retryd/internal/iotda"
+	"retryd/internal/iotdaclient"
+	"retryd/internal/policy"
+	"retryd/internal/store"
+)
+
+// closed tells whether the task is closed as a whole, and counts its targets under why.
+func (t *taskSweep) closed(ctx context.Context) (bool, error) {
+	v, err := t.verdict(ctx)
+	if err != nil || v.Reason == "" {
+		return false, err
+	}
+	n := 0
+	for _, status := range t.p.Targets.Statuses {
+		n += t.task.Progress.Of(status)
+	}
+	for _, counted := range t.counts { // by waves before: it has closed in the middle of the sweep
+		n -= counted
+	}
+	n = max(n, 0)
+	t.counts[v.Reason] += n
+	t.closedBy[t.task.ID] = v.Reason
+	t.log.Debug("task left alone", zap.String("task", t.task.ID), zap.String("reason", string(v.Reason)), zap.String("detail", v.Detail))
+	t.tell(t.task, v, n)
+	return true, nil
+}
+
+// verdict decides about the task as a whole. The ledger is asked only where the task itself
+// is open.
+func (t *taskSweep) verdict(ctx context.Context) (policy.Verdict, error) {
+	k := t.known[t.task.ID]
+	f := policy.TaskFacts{
+		Task: t.task, Owner: policy.Owner(t.current(), t.name, t.task), FirstSeen: t.firstSeen, Attempted: k.Attempted,
+		Refused: k.Refusals >= maxRefusals && k.RefusedAs == standing(t.task), Down: t.trouble(),
+	}
+	if f.Owner == nil { // by a reload
+		f.Owner = &policy.Policy{Name: "none"}
+	}
+	now := t.o.Store.Now()
+	if v := t.p.DecideTask(f, now); v.Reason != "" && v.Reason != policy.OutsideWindow && v.Reason != policy.AwaitingApproval {
+		return v, nil
+	}
+	trip := t.o.Store.Trip
+	if t.dry != nil {
+		trip = t.dry.trip(t.o.Store)
+	}
+	o, tripped, err := trip(ctx, t.scope(), t.p.Halt)
+	switch {
+	case err != nil:
+		return policy.Verdict{}, err
+	case tripped && t.dry == nil:
+		t.log.Warn("halted: too many retried targets failed again", zap.String("task", t.task.ID), zap.String("task_name", t.task.Name),
+			zap.String("scope", string(t.p.Halt.Scope)), zap.Int("failed", o.Failed), zap.Int("recovered", o.Recovered), zap.Duration("cooldown", t.p.Halt.Cooldown))
+	}
+	g, err := t.o.Store.Gates(ctx, t.scope())
+	if err != nil {
+		return policy.Verdict{}, err
+	}
+	f.Paused, f.PauseEnds, f.Approval, f.Halted, f.HaltEnds = g.Paused, g.PauseEnds, g.Approval, g.Halted, g.HaltEnds
+	if tripped && t.dry != nil {
+		f.Halted = fmt.Sprintf("%d of %d retried targets failed again: the next sweep halts it", o.Failed, o.Failed+o.Recovered)
+	}
+	return t.p.DecideTask(f, now), nil
+}
+
+// scope is what the ledger's gates are asked about.
+func (t *taskSweep) scope() store.Scope {
+	return store.Scope{
+		ProjectID: t.client.ProjectID(), TaskID: t.task.ID, Policy: t.p.Name, Connection: t.name, Identity: t.identity,
+		PolicyHash: t.p.Hash, NeedsApproval: t.p.Mode == policy.ModeApprove,
+	}
+}
+
+// maxRefusals is how many retry calls in a row a task may be refused as a whole before it is
+// left alone until it changes.
+const maxRefusals = 2
+
+// standing is how a task stands: what has to change before it is tried again.
+func standing(t iotda.Task) string { return fmt.Sprintf("%s %+v", t.Status, t.Progress) }
+
+// decide gives a verdict for each row. Whether newer tasks have the devices is read only
+// where something is due: it may take many calls.
+func (t *taskSweep) decide(ctx context.Context, wave iotdaclient.Wave) ([]target, error) {
+	targets, err := t.facts(ctx, wave.Subtasks, t.when(wave.Begun))
+	if err != nil {
+		return nil, err
+	}
+	return targets, t.judge(ctx, targets)
+}
+
+func (t *taskSweep) judge(ctx context.Context, targets []target) error {
+	if t.verdicts(targets) == 0 {
+		return nil
+	}
+	if t.p.Tasks.Superseded == policy.SupersededSkip {
+		if err := t.supersede(ctx, targets); err != nil {
+			return err
+		}
+	}
+	return t.lookUp(ctx, targets)
+}
+
+// supersede decides again with what newer tasks have taken over.
+func (t *taskSweep) supersede(ctx context.Context, targets []target) (err error) {
+	if time.Since(t.listing.begun) > listingAge {
+		if t.listing, err = t.list(ctx, time.Now().Add(-listingAge)); err != nil {
+			return err
+		}
+	}
+	newer := t.newer(ctx)
+	for i := range targets {
+		if by := newer.by(targets[i].Target.DeviceID); by != "" {
+			targets[i].NewerBy = by
+		}
+		targets[i].NewerUnknown = newer.unknown
+	}
+	t.verdicts(targets)
+	return nil
+}
+
+// cap holds what is due against the limits: never-tried targets first.
+func (t *taskSweep) cap(ctx context.Context, targets []target) error {
+	usage, err := t.o.Store.Usage(ctx, t.scope(), t.p, t.at)
+	if err != nil {
+		return err
+	}
+	if t.dry != nil {
+		t.dry.use(&usage, t.p.Name, t.task.ID)
+	}
+	due, again := inTurn(targets, usage.Approved)
+	if usage.ApprovalCap >= 0 {
+		usage.ApprovalCap += again
+	}
+	usage.Claimed, usage.InFlight, usage.Open = usage.Claimed+t.observed, usage.InFlight+t.observed, usage.Open+t.counts[policy.Observed]
+	allowed, limit := t.p.Allowance(usage)
+	through := t.p.Cap(due, allowed, limit)
+	if t.p.Mode == policy.ModeObserve {
+		t.observed += through
+	}
+	return nil
+}
+
+func anyDue(targets []target) bool {
+	return slices.ContainsFunc(targets, func(row target) bool { return row.verdict.Reason == policy.Due })
+}
+
+// inTurn gives the verdicts of the due targets in the order in which limits let them through:
+// those that the approval has been used for, of which there are again, then the ones that were
+// never tried, then the others.
+func inTurn(targets []target, approved map[string]bool) (due []*policy.Verdict, again int) {
+	var untried, tried []*policy.Verdict
+	for i := range targets {
+		switch row := &targets[i]; {
+		case row.verdict.Reason != policy.Due:
+		case approved[row.Target.DeviceID]:
+			due = append(due, &row.verdict)
+		case row.Record.Counted == 0:
+			untried = append(untried, &row.verdict)
+		default:
+			tried = append(tried, &row.verdict)
+		}
+	}
+	return slices.Concat(due, untried, tried), len(due)
+}
+
+// takenOverBy tells whether the other task may take over devices of this one.
+func (t *taskSweep) takenOverBy(other iotda.Task) bool {
+	return other.Type == t.task.Type && other.Status != iotda.TaskStopped && other.NewerThan(t.task)
+}
+
+func (t *taskSweep) verdicts(targets []target) (due int) {
+	now := t.o.Store.Now()
+	for i := range targets {
+		targets[i].verdict = t.p.Decide(targets[i].Facts, now)
+		if targets[i].verdict.Reason == policy.Due {
+			due++
+		}
+	}
+	return due
+}
+
+func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask, at time.Time) ([]target, error) {
+	devices := make([]string, 0, len(subtasks))
+	for _, s := range subtasks {
+		devices = append(devices, s.Target)
+	}
+	known, err := t.o.Store.Records(ctx, t.client.ProjectID(), t.task.ID, devices)
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]target, 0, len(subtasks))
+	var undone []string
+	for _, s := range subtasks {
+		id := policy.Target{ProjectID: t.client.ProjectID(), TaskID: t.task.ID, DeviceID: s.Target}
+		r := known[s.Target]
+		if t.dry != nil {
+			r = t.dry.over(id, r)
+		}
+		f := policy.Facts{Target: id, Subtask: s, Record: r.Record}
+		if other, ok := t.listing.task(r.OpenTask); ok && t.takenOverBy(other) {
+			f.NewerBy = other.ID // no need to read its members
+		}
+		if r.State == policy.Recovered && s.Status == iotda.SubtaskFail && r.OpenTask == "" {
+			f.Record.State, f.Record.SeenAt = policy.Failed, at
+			undone = append(undone, s.Target)
+		}
+		targets = append(targets, target{Facts: f, closed: r.Closed})
+	}
+	return targets, t.undo(ctx, undone, at)
+}
+
+// undo notes targets that had succeeded and read Fail again.
+func (t *taskSweep) undo(ctx context.Context, devices []string, at time.Time) error {
+	if len(devices) == 0 || t.dry != nil {
+		return nil
+	}
+	undone, err := t.o.Store.Undo(ctx, t.client.ProjectID(), t.task.ID, devices, at)
+	for _, device := range undone {
+		t.wonder(surpriseBack, "a target that had succeeded reads Fail again", zap.String("task", t.task.ID), zap.String("device", device))
+	}
+	return err
+}
