@@ -14,11 +14,11 @@ import (
 	"retryd/internal/store"
 )
 
-// sweeps sweeps n times with a pause before each, each as one start of the program, and gives
+// sweeps sweeps n times, an hour apart, each as one start of the program, and gives
 // a metric's sum over all of them.
-func (w *world) sweeps(n int, pause time.Duration, name string, labels ...string) (total float64) {
+func (w *world) sweeps(n int, name string, labels ...string) (total float64) {
 	for range n {
-		time.Sleep(pause)
+		time.Sleep(time.Hour)
 		w.sweep()
 		total += metric(w.t, w, name, labels...)
 	}
@@ -31,9 +31,9 @@ func TestWhatSomebodyElseResolvedIsCountedOnceAndNotAsRecovered(t *testing.T) {
 		w := newWorld(t)
 		w.policies[0].Attempts.Backoff = policy.Backoff{Initial: 100 * time.Hour, Multiplier: 1, Max: 100 * time.Hour}
 		id := w.campaign(failing("d", 30, 2)...)
-		w.sweeps(3, time.Hour, "retryd_attempts_total")
+		w.sweeps(3, "retryd_attempts_total")
 		w.e.ConsoleRetry(id, "d-00003", "d-00004")
-		require.Equal(t, 2.0, w.sweeps(5, time.Hour, "retryd_targets_closed_total", "outcome=resolved_elsewhere"))
+		require.Equal(t, 2.0, w.sweeps(5, "retryd_targets_closed_total", "outcome=resolved_elsewhere"))
 		w.e.ConsoleRetry(id, "d-00005")
 		w.during(func(*scheduler.Scheduler, *store.Store) {
 			time.Sleep(2 * time.Hour)
@@ -59,7 +59,7 @@ func TestATargetThatNeverMovesIsASurpriseOnce(t *testing.T) {
 			moves[i].Fate.Upgrade = time.Nanosecond
 		}
 		w.campaign(moves...)
-		require.Equal(t, 3.0, w.sweeps(20, time.Hour, "retryd_platform_surprises_total", "kind=never_in_motion"))
+		require.Equal(t, 3.0, w.sweeps(20, "retryd_platform_surprises_total", "kind=never_in_motion"))
 	})
 }
 
@@ -68,13 +68,13 @@ func TestASuccessThatIsUndoneIsASurpriseOnceAndIsRetriedAfterItsBackoff(t *testi
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.campaign(failing("d", 10, 1)...)
-		w.sweeps(3, time.Hour, "retryd_attempts_total")
+		w.sweeps(3, "retryd_attempts_total")
 		w.e.SetSubtask(id, "d-00003", iotda.SubtaskFail)
 		time.Sleep(24 * time.Hour)
 		before := w.sweep()
 		require.Equal(t, 1.0, metric(t, w, "retryd_platform_surprises_total", "kind=success_undone"))
 		require.Equal(t, 1, before.Counts[string(policy.InBackoff)], "it rests from when it was seen")
-		require.Equal(t, 0.0, w.sweeps(6, time.Hour, "retryd_platform_surprises_total", "kind=success_undone"))
+		require.Equal(t, 0.0, w.sweeps(6, "retryd_platform_surprises_total", "kind=success_undone"))
 		require.Equal(t, 2, w.tries()[id+" d-00003"])
 	})
 }

@@ -77,9 +77,9 @@ func TestModeAllIsOpenUntilNothingMoves(t *testing.T) {
 		devices[50].Fate.Upgrade = 10 * time.Hour
 		w.campaign(devices...)
 		w.sweep()
-		require.Equal(t, 0.0, w.sweeps(9, time.Hour, "retryd_task_retries_total"))
+		require.Equal(t, 0.0, w.sweeps(9, "retryd_task_retries_total"))
 		require.Len(t, w.posts(), 1)
-		require.Equal(t, 1.0, w.sweeps(2, time.Hour, "retryd_task_retries_total", "outcome=failed"))
+		require.Equal(t, 1.0, w.sweeps(2, "retryd_task_retries_total", "outcome=failed"))
 	})
 }
 
@@ -91,12 +91,12 @@ func TestModeAllWaitsWhereOneTargetMayNotGo(t *testing.T) {
 			return func(string) {}
 		},
 		"paused": func(w *world, _ []emulator.Device) func(string) {
-			return func(id string) {
+			return func(string) {
 				w.pause(store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: id, DeviceID: "d-00100"})
 			}
 		},
 		"backoff": func(w *world, _ []emulator.Device) func(string) {
-			return func(id string) {
+			return func(string) {
 				explicitly(w)
 				w.policies[0].Targets.IncludeIDs = map[string]bool{"d-00100": true}
 				w.sweep()

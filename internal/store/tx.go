@@ -27,7 +27,7 @@ func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 
 // ExecContext runs a statement.
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := t.prepare(ctx, query)
+	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 
 // QueryContext runs a query.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, err := t.prepare(ctx, query)
+	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 // QueryRowContext runs a query that gives one row at most.
 func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	s, err := t.prepare(ctx, query)
+	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil {
 		return t.Tx.QueryRowContext(ctx, query, args...) // it says the same
 	}
