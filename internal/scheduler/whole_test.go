@@ -91,7 +91,7 @@ func TestModeAllWaitsWhereOneTargetMayNotGo(t *testing.T) {
 			return func(string) {}
 		},
 		"paused": func(w *world, _ []emulator.Device) func(string) {
-			return func(string) {
+			return func(id string) {
 				w.pause(store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: id, DeviceID: "d-00100"})
 			}
 		},
