@@ -33,6 +33,10 @@ lint: ## check format, modules and style
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: month
+month: ## simulate 30 days of configs/fleet.yaml, and two years of clocks; print the tables (10 min)
+	go test -count=1 -v -timeout 40m -run 'ThirtyDays|TwoYears|Throttling|ReloadUnderLoad|WrongKeyForAnHour' ./internal/scheduler -whole-fleet
+
 .PHONY: fuzz
 fuzz: ## fuzz each parser for FUZZ_TIME (20s)
 	go test -run '^$$' -fuzz '^FuzzParseTime$$' -fuzztime $(FUZZ_TIME) ./internal/iotda

@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -66,9 +67,11 @@ func campaign(t testing.TB, s *site, kind iotda.TaskType, each map[string]int) m
 	return of
 }
 
-// fleetPart says which of the connections of configs/fleet.yaml are run: every n-th. All 80 take
-// some minutes without the race detector, and three of them half a minute with it.
+// fleetPart says which of the connections of configs/fleet.yaml are run: every n-th, to save time.
+// `make month` runs all 80.
 const fleetPart, fleetPartSlow = 8, 39
+
+var wholeFleet = flag.Bool("whole-fleet", false, "run all connections of configs/fleet.yaml")
 
 // TestThirtyDaysOfTheFleetExample runs configs/fleet.yaml for thirty nights and weekends, over the
 // Spring Festival, with a platform for each connection, and prints what came of it.
@@ -147,6 +150,9 @@ func newFleet(t *testing.T) (*estate, map[string][]*site, *config.Config) {
 	f, byBudget, budgets := newEstate(t), map[string][]*site{}, map[string]*iotdaclient.Budget{}
 	f.policies = c.Policies
 	every := fleetPart
+	if *wholeFleet {
+		every = 1
+	}
 	if withRace() {
 		every = fleetPartSlow
 	}
