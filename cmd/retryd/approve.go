@@ -45,6 +45,9 @@ func (c approveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if keep := h.config.Store.Retention; time.Duration(c.For) > keep {
+		return failure{exitUsage, fmt.Errorf("--for is longer than store.retention (%s), after which what was approved is not known any more", policy.Short(keep))}
+	}
 	approval.Targets, approval.Until, approval.Who, approval.Why = c.Targets, h.store.Now().Add(time.Duration(c.For)), who(), c.Why
 	action := store.Action{Who: who(), Source: "approve", What: "approve", Subject: "task " + approval.TaskID + " for policy " + approval.Policy, Why: c.Why}
 	if err := h.store.Approve(a.ctx, approval, action); err != nil {

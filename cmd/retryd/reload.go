@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap"
 
 	"retryd/internal/config"
-	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
 )
@@ -40,7 +39,7 @@ type reloader struct {
 type reload struct {
 	why   string
 	auto  bool // only if anything has changed
-	drop  bool // pauses of policies that are gone
+	drop  bool // pauses and halts of policies that are gone
 	done  chan struct{}
 	hash  string
 	error error
@@ -76,7 +75,7 @@ func (r *reloader) run(ctx context.Context, n *reload) {
 		return
 	}
 	if err == nil {
-		err = r.take(ctx, c, n.drop)
+		err = r.take(ctx, c, n.drop, n.why)
 	}
 	if err != nil {
 		n.error = err
@@ -95,21 +94,23 @@ func (r *reloader) run(ctx context.Context, n *reload) {
 }
 
 // take puts a configuration in force.
-func (r *reloader) take(ctx context.Context, c *config.Config, drop bool) error {
+func (r *reloader) take(ctx context.Context, c *config.Config, drop bool, by string) error {
 	if problems := c.NeedRestart(r.current); len(problems) > 0 {
 		return problems
 	}
-	lost, err := r.h.lostPauses(ctx, c, drop)
+	lost, err := r.h.lostHolds(ctx, c, drop)
 	if err != nil {
 		return err
 	}
-	setup, err := r.h.setup(c)
+	setup, rates, err := r.h.setup(c)
 	if err != nil {
 		return err
 	}
-	if err := r.h.dropPauses(ctx, lost); err != nil {
+	if err := r.h.dropHolds(ctx, lost, by); err != nil {
+		closeAll(setup)
 		return err
 	}
+	rates()
 	r.s.Apply(setup)
 	r.h.level.SetLevel(level(c.Log.Level))
 	return nil
@@ -135,9 +136,16 @@ func (r *reloader) follow(ctx context.Context, hup <-chan os.Signal, every time.
 	}
 }
 
-// serve answers POST /-/reload once the reload has come to its end.
+// serve answers POST /-/reload once the reload has come to its end. It is not authenticated: to
+// drop a pause takes somebody on this machine.
 func (r *reloader) serve(w http.ResponseWriter, req *http.Request) {
-	n := r.ask(req.Context(), reload{why: "POST /-/reload", drop: req.URL.Query().Get("drop_pauses") == "true"})
+	want := reload{why: "POST /-/reload from " + req.RemoteAddr, drop: req.URL.Query().Get("drop_pauses") == "true"}
+	host, _, _ := net.SplitHostPort(req.RemoteAddr) // net/http has put it there
+	if ip := net.ParseIP(host); want.drop && (ip == nil || !ip.IsLoopback()) {
+		http.Error(w, "drop_pauses is for this machine's own address: run `retryd reload --drop-pauses` there", http.StatusForbidden)
+		return
+	}
+	n := r.ask(req.Context(), want)
 	if n.error != nil {
 		http.Error(w, n.error.Error(), http.StatusBadRequest)
 		return
@@ -145,34 +153,35 @@ func (r *reloader) serve(w http.ResponseWriter, req *http.Request) {
 	printf(w, "reloaded: configuration %s is in force\n", n.hash)
 }
 
-// lostPauses gives the pauses of policies that a configuration does not have. Unless they are to
-// be dropped, it refuses the configuration: under a new name such a policy would go on at once.
-func (h *house) lostPauses(ctx context.Context, c *config.Config, drop bool) (lost []store.Pause, err error) {
-	pauses, err := h.store.Pauses(ctx)
+// lostHolds gives the policies that are paused or halted and not in a configuration. Unless they
+// are to be dropped, it refuses the configuration: under a new name such a policy would go on at
+// once.
+func (h *house) lostHolds(ctx context.Context, c *config.Config, drop bool) (lost []string, err error) {
+	held, err := h.store.HeldPolicies(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var texts []string
-	for _, p := range pauses {
-		if p.Scope == store.PausePolicy && !slices.ContainsFunc(c.Policies, func(known *policy.Policy) bool { return known.Name == p.Policy }) {
-			lost = append(lost, p)
-			texts = append(texts, fmt.Sprintf("policy %q is paused (%s) and not in the configuration: under a new name it would not be paused", p.Policy, p))
+	for _, p := range held {
+		if !hasPolicy(c, p.Policy) {
+			lost = append(lost, p.Policy)
+			texts = append(texts, fmt.Sprintf("policy %q is not in the configuration and was %s; under a new name it would go on", p.Policy, p.Why))
 		}
 	}
 	if len(lost) > 0 && !drop {
-		return nil, errors.New(strings.Join(texts, "\n") + "\npause it under its new name and then `retryd resume --policy` the old one, or drop the pause with --drop-pauses")
+		return nil, errors.New(strings.Join(texts, "\n") + "\npause it under its new name and then `retryd resume --policy` the old one, or drop this with --drop-pauses")
 	}
 	return lost, nil
 }
 
-func (h *house) dropPauses(ctx context.Context, lost []store.Pause) error {
-	for _, p := range lost {
-		action := store.Action{Who: who(), Source: "reload", What: "drop pause", Subject: "policy " + p.Policy}
-		if _, _, err := h.store.Resume(ctx, store.Pause{Scope: store.PausePolicy, Policy: p.Policy}, action); err != nil {
-			return err
-		}
-		h.log.Warn("a pause is dropped: its policy is gone", zap.String("policy", p.Policy), zap.Stringer("pause", p))
+func (h *house) dropHolds(ctx context.Context, lost []string, by string) error {
+	if len(lost) == 0 {
+		return nil
 	}
+	if err := h.store.DropPolicies(ctx, lost, store.Action{Who: who(), Source: by, What: "drop pauses and halts"}); err != nil {
+		return err
+	}
+	h.log.Warn("pauses and halts are dropped: their policies are gone", zap.Strings("policies", lost), zap.String("by", by))
 	return nil
 }
 
@@ -184,7 +193,7 @@ func (h *house) warn(c *config.Config) {
 
 type reloadCmd struct {
 	daemonURL
-	DropPauses bool `help:"Drop pauses of policies that the configuration does not have any more, instead of refusing it."`
+	DropPauses bool `help:"Drop pauses and halts of policies that the configuration does not have any more, instead of refusing it."`
 }
 
 // Run has the daemon reload and says what came of it.

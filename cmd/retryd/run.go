@@ -23,7 +23,7 @@ import (
 type runCmd struct {
 	AutoReload      bool          `help:"Reload whenever what the configuration's files hold has changed."`
 	AutoReloadEvery time.Duration `default:"10s" placeholder:"10s" help:"How often --auto-reload looks."`
-	DropPauses      bool          `help:"Drop pauses of policies that the configuration does not have any more, instead of refusing to start."`
+	DropPauses      bool          `help:"Drop pauses and halts of policies that the configuration does not have any more, instead of refusing to start."`
 }
 
 // Run runs the daemon.
@@ -47,11 +47,11 @@ func (r runCmd) Run(a *app) error {
 		return err
 	}
 	defer h.close()
-	lost, err := h.lostPauses(a.ctx, c, r.DropPauses)
+	lost, err := h.lostHolds(a.ctx, c, r.DropPauses)
 	if err != nil {
 		return err
 	}
-	if err := h.dropPauses(a.ctx, lost); err != nil {
+	if err := h.dropHolds(a.ctx, lost, "run"); err != nil {
 		return err
 	}
 	s, err := h.scheduler(nil)

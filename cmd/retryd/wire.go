@@ -76,29 +76,35 @@ func build(c *config.Config, logs config.Log, w io.Writer) *house {
 	return h
 }
 
-// setup makes what the scheduler runs of a configuration. Where it fails nothing has changed.
-func (h *house) setup(c *config.Config) (scheduler.Setup, error) {
-	s := scheduler.Setup{Policies: c.Policies, Retention: c.Store.Retention}
-	rates := map[*iotdaclient.Budget]config.Budget{}
+// setup makes what the scheduler runs of a configuration. Nothing that runs is changed by it;
+// rates puts the rates of shared budgets in force.
+func (h *house) setup(c *config.Config) (s scheduler.Setup, rates func(), err error) {
+	s = scheduler.Setup{Policies: c.Policies, Retention: c.Store.Retention}
+	wanted := map[*iotdaclient.Budget]config.Budget{}
 	for _, connection := range c.Connections {
 		rate := c.BudgetOf(connection)
 		if h.budgets[rate.Name] == nil {
 			h.budgets[rate.Name] = iotdaclient.NewBudget(rate.RequestsPerSecond, rate.Burst)
 		}
-		rates[h.budgets[rate.Name]] = rate
+		wanted[h.budgets[rate.Name]] = rate
 		client, err := h.client(connection, h.budgets[rate.Name])
 		if err != nil {
-			for _, made := range s.Connections {
-				made.Client.Close()
-			}
-			return scheduler.Setup{}, err
+			closeAll(s)
+			return scheduler.Setup{}, nil, err
 		}
 		s.Connections = append(s.Connections, scheduler.Connection{Client: client, Identity: connection.Identity(), Hash: connection.Hash})
 	}
-	for budget, rate := range rates {
-		budget.Set(rate.RequestsPerSecond, rate.Burst)
+	return s, func() {
+		for budget, rate := range wanted {
+			budget.Set(rate.RequestsPerSecond, rate.Burst)
+		}
+	}, nil
+}
+
+func closeAll(s scheduler.Setup) {
+	for _, made := range s.Connections {
+		made.Client.Close()
 	}
-	return s, nil
 }
 
 func (h *house) client(c config.Connection, budget *iotdaclient.Budget) (*iotdaclient.Client, error) {
@@ -194,7 +200,7 @@ func (h *house) close() {
 
 // scheduler makes the scheduler of the house. Who calls it closes it.
 func (h *house) scheduler(watch func(scheduler.Event)) (*scheduler.Scheduler, error) {
-	setup, err := h.setup(h.config)
+	setup, _, err := h.setup(h.config)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ func (d *decoder) build(r *rawFile) *Config {
 	if _, port, err := net.SplitHostPort(r.Server.Listen); err != nil || port == "" {
 		d.problem(r.Server.of("listen"), "listen must be host:port, such as 127.0.0.1:9464, not %q", clip(r.Server.Listen))
 	}
+	if host, _, err := net.SplitHostPort(r.Server.Listen); err == nil && !loopback(host) {
+		d.warn(r.Server.of("listen"), "whoever reaches %s can read the metrics and have retryd reload: there is no authentication", clip(r.Server.Listen))
+	}
 	d.positive(r.Store.at, "retention", r.Store.Retention > 0)
 	c.Budgets = d.budgets(r)
 	c.Connections = d.connections(r, c)
@@ -53,7 +56,7 @@ func (d *decoder) budgets(r *rawFile) []Budget {
 		if !raw.has("requests_per_second") {
 			d.problem(raw.node, "requests_per_second is missing: what the account may call in a second")
 		}
-		d.positive(raw.at, "requests_per_second", raw.RequestsPerSecond > 0)
+		d.rate(raw.at, raw.RequestsPerSecond)
 		d.positive(raw.at, "burst", raw.Burst > 0)
 		budgets = append(budgets, Budget{raw.Name, raw.RequestsPerSecond, raw.Burst})
 	}
@@ -87,6 +90,15 @@ func absolute(path string) string {
 func (d *decoder) positive(a at, key string, ok bool) {
 	if !ok && a.has(key) {
 		d.problem(a.of(key), "%s must be more than 0", key)
+	}
+}
+
+// slowestRate is what it takes to list, read and retry within the 30 s that a read may be old.
+const slowestRate = 0.2
+
+func (d *decoder) rate(a at, perSecond float64) {
+	if a.has("requests_per_second") && perSecond < slowestRate {
+		d.problem(a.of("requests_per_second"), "requests_per_second must be at least %g: with less, what was read is too old before it can be retried by", slowestRate)
 	}
 }
 

@@ -50,7 +50,7 @@ func (d *decoder) connection(r *rawConnection, all *Config) Connection {
 	if d.required(r.at, "project_id", r.ProjectID, "the 32 hex digits of the project in the console's My Credentials") && !projectForm.MatchString(r.ProjectID) {
 		d.problem(r.of("project_id"), "project_id must be letters and digits, such as 0123456789abcdef0123456789abcdef, not %q", clip(r.ProjectID))
 	}
-	d.positive(r.at, "requests_per_second", r.RequestsPerSecond > 0)
+	d.rate(r.at, r.RequestsPerSecond)
 	d.positive(r.at, "burst", r.Burst > 0)
 	d.between(r.at, "concurrency", float64(r.Concurrency), 1, 100)
 	d.positive(r.at, "timeout", r.Timeout > 0)

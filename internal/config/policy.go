@@ -34,12 +34,14 @@ func (d *decoder) policies(r *rawFile, c *Config) []*policy.Policy {
 		}
 		policies = append(policies, p)
 		p.Blackouts = d.blackouts(r, p.Name)
+		// Which connections it is for is not in it: one more does not make it another policy.
+		rules := *raw
+		rules.Connections = rawSelector{}
 		p.Hash = hashOf(struct {
 			Policy    any
-			Names     []string
 			Blackouts []policy.Blackout
 			IDs       []map[string]bool
-		}{plainly(reflect.ValueOf(*raw)), p.Connections, p.Blackouts, []map[string]bool{p.Targets.IncludeIDs, p.Targets.ExcludeIDs}})
+		}{plainly(reflect.ValueOf(rules)), p.Blackouts, []map[string]bool{p.Targets.IncludeIDs, p.Targets.ExcludeIDs}})
 		sum := p.Tasks.MaxAge + p.Attempts.GiveUpAfter
 		if p.Tasks.MaxAge > 0 && p.Attempts.GiveUpAfter > 0 && sum > c.Store.Retention && c.Store.Retention > 0 {
 			d.problem(raw.node, "tasks.max_age and attempts.give_up_after come to %s, which is longer than store.retention: history that is still needed would be deleted; raise store.retention", inDays(sum))

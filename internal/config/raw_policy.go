@@ -187,7 +187,7 @@ func (r *rawLimits) isOff() bool { return r.off }
 
 type rawRamp struct {
 	at
-	// Attempts without an outcome that a task may always have.
+	// Attempts without an outcome, younger than in_flight_for, that a task may always have.
 	Initial int `key:"initial"`
 	// Times the targets that recovered within halt.window, if that is more.
 	Factor float64 `key:"factor"`

@@ -186,7 +186,7 @@ func golden(t *testing.T, file, text string) {
 	}
 	have, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, text, string(have), "out of date: go test ./internal/config -update")
+	require.True(t, text == string(have), "%s is out of date: go test ./internal/config -update", file)
 }
 
 func TestTheReferenceSchemaAndFullExampleAreWhatTheCodeReads(t *testing.T) {

@@ -13,8 +13,9 @@ const (
 	// headroom keeps what arrives at the platform below the rate, although calls that left
 	// evenly may arrive closer together: by a hundredth, which is 10 ms in each second.
 	headroom = 0.99
-	// slowest is the rate, a second, below which throttling does not push a budget.
-	slowest = 0.1
+	// slowest is the rate, a second, below which throttling does not push a budget: at a lower one
+	// what was read is older than it may be before it can be sent.
+	slowest = 0.5
 	// regain is what each success adds back to a rate that was cut: at 10 calls a second it
 	// grows by half a call in each second, so that few calls find the platform's limit.
 	regain = 0.05
@@ -160,7 +161,7 @@ func (b *Budget) pump() {
 		token := b.limiter.ReserveN(now, 1)
 		delay := max(token.DelayFrom(now), b.hold.Sub(now))
 		b.mu.Unlock()
-		if !b.sleep(delay) {
+		if !b.until(delay) {
 			token.Cancel() // nobody waits for it any more
 			continue
 		}
@@ -170,6 +171,19 @@ func (b *Budget) pump() {
 		}
 		b.mu.Unlock()
 	}
+}
+
+// until waits for a token's time, and for the end of a hold that began meanwhile.
+func (b *Budget) until(delay time.Duration) bool {
+	for delay > 0 {
+		if !b.sleep(delay) {
+			return false
+		}
+		b.mu.Lock()
+		delay = time.Until(b.hold)
+		b.mu.Unlock()
+	}
+	return true
 }
 
 // sleep tells whether it slept to the end; it does not where everybody has left.

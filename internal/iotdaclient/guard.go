@@ -88,6 +88,7 @@ type guard struct {
 
 	mu       sync.Mutex
 	accepted bool
+	epoch    int               // refusals so far
 	refused  [sha256.Size]byte // the token that was refused last, until the next is accepted
 }
 
@@ -103,8 +104,8 @@ const (
 // enter waits until a call may be made. done must be called with what it told. Where no
 // call may be made before a moment, done is nil and until that moment.
 func (g *guard) enter(ctx context.Context, with [sha256.Size]byte) (done func(answer) error, until time.Time, err error) {
-	if g.isAccepted() {
-		return g.later(ctx, with), time.Time{}, nil
+	if epoch, ok := g.isAccepted(); ok {
+		return g.later(ctx, with, epoch), time.Time{}, nil
 	}
 	select {
 	case g.probe <- struct{}{}:
@@ -112,9 +113,9 @@ func (g *guard) enter(ctx context.Context, with [sha256.Size]byte) (done func(an
 		return nil, time.Time{}, ctx.Err()
 	}
 	release := func() { <-g.probe }
-	if g.isAccepted() { // the probe before this one settled it
+	if epoch, ok := g.isAccepted(); ok { // the probe before this one settled it
 		release()
-		return g.later(ctx, with), time.Time{}, nil
+		return g.later(ctx, with, epoch), time.Time{}, nil
 	}
 	log := g.all.authLog()
 	id, until, err := log.BeginAuth(ctx, g.hash, g.within)
@@ -124,16 +125,16 @@ func (g *guard) enter(ctx context.Context, with [sha256.Size]byte) (done func(an
 	}
 	return func(a answer) error {
 		defer release()
-		g.note(a, with)
+		g.note(a, with, g.now())
 		return log.EndAuth(context.WithoutCancel(ctx), id, a == answerRefused)
 	}, time.Time{}, nil
 }
 
 // later takes the answer to a call with credentials that had been accepted. A token that
 // ended while several calls carried it was refused once: it is one event, not a row of tries.
-func (g *guard) later(ctx context.Context, with [sha256.Size]byte) func(answer) error {
+func (g *guard) later(ctx context.Context, with [sha256.Size]byte, epoch int) func(answer) error {
 	return func(a answer) error {
-		again := g.note(a, with)
+		again := g.note(a, with, epoch)
 		if a != answerRefused || again {
 			return nil
 		}
@@ -141,22 +142,32 @@ func (g *guard) later(ctx context.Context, with [sha256.Size]byte) func(answer) 
 	}
 }
 
-func (g *guard) isAccepted() bool {
+func (g *guard) isAccepted() (epoch int, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.accepted
+	return g.epoch, g.accepted
 }
 
-// note tells whether it is a token's refusal that has been noted before.
-func (g *guard) note(a answer, with [sha256.Size]byte) (again bool) {
+func (g *guard) now() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.epoch
+}
+
+// note tells whether it is a token's refusal that has been noted before. epoch is when the call
+// was let through: one from before the last refusal proves nothing about what came after it.
+func (g *guard) note(a answer, with [sha256.Size]byte, epoch int) (again bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch a {
 	case answerAccepted:
-		g.accepted, g.refused = true, [sha256.Size]byte{}
+		if epoch == g.epoch {
+			g.accepted, g.refused = true, [sha256.Size]byte{}
+		}
 	case answerRefused:
 		again = g.refused == with && with != [sha256.Size]byte{}
 		g.accepted, g.refused = false, with
+		g.epoch++
 	case answerNothing:
 	}
 	return again

@@ -51,6 +51,8 @@ func (e *Error) Remedy() string {
 		return e.missingRemedy()
 	case e.login:
 		return "" // what follows is about IoTDA
+	case e.Class == iotda.ClassPermission && e.Op != opList && e.Op != opShow && e.Op != opRetry:
+		return "grant this user the right to call " + e.Op + ", or do without what needs it: targets.require_online reads devices, tasks.app_names reads resource spaces"
 	case e.Class == iotda.ClassPermission:
 		return "grant iotda:batchtasks:queryList, iotda:batchtasks:query and iotda:batchtasks:retry to this user, and check endpoint, region and project_id"
 	case e.Class == iotda.ClassNotFound && e.Op == opList:

@@ -24,7 +24,7 @@ type Policy struct {
 	Rules       []Rule
 	Limits      Limits
 	Halt        Halt
-	Hash        string // of everything above as it is in force, names included
+	Hash        string // of everything above but Connections, as it is in force
 }
 
 // Mode says how far a policy goes.

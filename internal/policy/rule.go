@@ -103,13 +103,13 @@ func (h Halt) Trips(o Outcomes) bool {
 
 // Usage is how much of a policy's limits is in use when a wave is decided.
 type Usage struct {
-	Claimed     int             // in this sweep
-	InFlight    int             // open attempts of the policy on the connection, claimed within InFlightFor
-	Open        int             // open attempts of the task
-	Recovered   int             // targets of the task that recovered in the halt's window, since the last halt ended
-	AfterHalt   bool            // a halt of the task, or of its policy, ended in the window
-	ApprovalCap int             // further targets that the task's approval allows; -1 = any number
-	Approved    map[string]bool // devices that the approval has been used for
+	Claimed     int            // in this sweep
+	InFlight    int            // open attempts of the policy on the connection, claimed within InFlightFor
+	Open        int            // open attempts of the task, claimed within InFlightFor
+	Recovered   int            // targets of the task that recovered in the halt's window, since the last halt ended
+	AfterHalt   bool           // a halt of the task, or of its policy, ended in the window
+	ApprovalCap int            // further targets that the task's approval allows; -1 = any number
+	Approved    map[string]int // devices that the approval has been used for, with the targets that each stands for
 }
 
 // The limits that a target can be capped by.

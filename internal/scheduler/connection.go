@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"retryd/internal/iotdaclient"
 	"retryd/internal/metrics"
 	"retryd/internal/policy"
+	"retryd/internal/store"
 )
 
 // connection is one instance of the platform with the policies that apply to it.
@@ -185,6 +187,19 @@ func (c *connection) causeOf(policyName, code, text string) policy.Cause {
 		}
 	}
 	return (&policy.Policy{}).Cause(code, text)
+}
+
+// foreign tells whether a task is that of another connection: a project can have several
+// instances, each of which knows its own tasks only.
+func (c *connection) foreign(identity string) bool {
+	return identity != "" && identity != c.identity && slices.ContainsFunc(c.all(), func(o *connection) bool { return o.identity == identity })
+}
+
+// knownTasks gives what the ledger knows of the connection's own tasks.
+func (c *connection) knownTasks(ctx context.Context) (map[string]store.KnownTask, error) {
+	known, err := c.o.Store.KnownTasks(ctx, c.client.ProjectID())
+	maps.DeleteFunc(known, func(_ string, t store.KnownTask) bool { return c.foreign(t.Identity) })
+	return known, err
 }
 
 // policyNow gives the name under which what an attempt came to is counted: that of the policy

@@ -87,8 +87,12 @@ func (s *Scheduler) skip(ctx context.Context, c *connection, p *policy.Policy, t
 		return false
 	}
 	if _, at := c.client.Dated(); at.IsZero() || c.clockTrouble() != "" { // a clock that was put forward looks like a gap: a reply tells
-		if _, err := c.list(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			s.o.Log.Warn("the platform's clock could not be read before a tick is skipped", zap.String("connection", c.name), zap.Error(err))
+		if _, err := c.list(ctx, time.Now()); err != nil {
+			if ctx.Err() == nil {
+				s.o.Log.Warn("the platform's clock could not be read: a tick that may have to be skipped stays due", zap.String("connection", c.name), zap.Error(err))
+				sleep(ctx, time.Minute)
+			}
+			return true // it comes up again
 		}
 	}
 	if c.clockTrouble() != "" {

@@ -128,7 +128,9 @@ func (m *missing) askForForgotten(ctx context.Context) {
 		asked++
 		m.idle[id] = true
 		_, err := m.client.Subtasks(ctx, id, iotdaclient.Query{}, "", 0)
-		m.note(id, err, err == nil)
+		if m.note(id, err, err == nil); err == nil {
+			m.found = append(m.found, id) // it is there, whatever lists it
+		}
 	}
 }
 

@@ -3,7 +3,9 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -54,7 +56,7 @@ func (c *connection) list(ctx context.Context, since time.Time) (*listing, error
 	if c.dry != nil {
 		return l, nil
 	}
-	return l, c.o.Store.SeeTasks(ctx, c.client.ProjectID(), rows(l.tasks))
+	return l, c.o.Store.SeeTasks(ctx, c.client.ProjectID(), c.rows(l.tasks))
 }
 
 // downReason gives the class of an error, for a metric's label.
@@ -96,30 +98,73 @@ func (c *connection) readTasks(ctx context.Context) (*listing, error) {
 	seen := map[string]bool{}
 	for _, taskType := range c.types() {
 		_, err := c.client.EachTask(ctx, taskType, "", func(t iotda.Task) error {
-			if t.Type == "" { // it was asked for
-				t.Type = taskType
+			if c.add(l, seen, taskType, t) {
+				last := &l.tasks[len(l.tasks)-1]
+				last.AppID, last.AppName = apps[t.ID].ID, apps[t.ID].Name
 			}
-			if seen[t.ID] || !iotda.ValidTaskID(t.ID) || t.Type != taskType {
-				return nil
-			}
-			seen[t.ID] = true
-			if n := len(t.Targets); n > 0 && n == t.Progress.Total {
-				l.members[t.ID] = newMembers(t.Targets)
-			}
-			t.Targets = nil
-			t.AppID, t.AppName = apps[t.ID].ID, apps[t.ID].Name
-			if !t.Status.Known() {
-				c.wonder(surpriseWord, "a task's status is a word that is not known: the task is left alone",
-					zap.String("task", t.ID), zap.String("status", iotda.Clip(string(t.Status), 40)))
-			}
-			l.tasks = append(l.tasks, t)
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
+	l.sort()
+	return l, nil
+}
+
+// add takes a row into the list, unless that has it, or it is not what was asked for.
+func (c *connection) add(l *listing, seen map[string]bool, taskType iotda.TaskType, t iotda.Task) bool {
+	if t.Type == "" { // it was asked for
+		t.Type = taskType
+	}
+	if seen[t.ID] || !iotda.ValidTaskID(t.ID) || t.Type != taskType {
+		return false
+	}
+	seen[t.ID] = true
+	if n := len(t.Targets); n > 0 && n == t.Progress.Total {
+		l.members[t.ID] = newMembers(t.Targets)
+	}
+	t.Targets = nil
+	if !t.Status.Known() {
+		c.wonder(surpriseWord, "a task's status is a word that is not known: the task is left alone",
+			zap.String("task", t.ID), zap.String("status", iotda.Clip(string(t.Status), 40)))
+	}
+	l.tasks = append(l.tasks, t)
+	return true
+}
+
+func (l *listing) sort() {
 	slices.SortFunc(l.tasks, func(a, b iotda.Task) int { return cmp.Compare(b.ID, a.ID) })
+}
+
+// errKnown ends the reading of a list whose rest is known.
+var errKnown = errors.New("the rest of the list is known")
+
+// catchUp gives the list with the tasks of a type that have come since it was read, and with the
+// present statuses of those that it reads beside them. New tasks come first, as lists run by id,
+// descending [sdk model_list_batch_tasks_request.go]; a page's worth of known ones in a row ends
+// it. So it stays one call where a whole list takes hundreds.
+func (c *connection) catchUp(ctx context.Context, old *listing, taskType iotda.TaskType) (*listing, error) {
+	l := &listing{begun: time.Now(), members: maps.Clone(old.members)}
+	seen, known := map[string]bool{}, 0
+	_, err := c.client.EachTask(ctx, taskType, "", func(t iotda.Task) error {
+		c.add(l, seen, taskType, t)
+		if _, ok := old.task(t.ID); !ok {
+			known = 0
+		} else if known++; known >= iotda.MaxPageSize {
+			return errKnown
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errKnown) {
+		return nil, err
+	}
+	for _, t := range old.tasks {
+		if !seen[t.ID] {
+			l.tasks = append(l.tasks, t)
+		}
+	}
+	l.sort()
 	return l, nil
 }
 
@@ -186,12 +231,13 @@ func (c *connection) wantedApps(ctx context.Context) (wanted []iotda.App, err er
 	return wanted, nil
 }
 
-func rows(tasks []iotda.Task) []store.Task {
+func (c *connection) rows(tasks []iotda.Task) []store.Task {
 	rows := make([]store.Task, len(tasks))
 	for i, t := range tasks {
 		rows[i] = store.Task{
 			ID: t.ID, Name: iotda.Clip(t.Name, 256), Type: string(t.Type), Status: iotda.Clip(string(t.Status), 40),
 			Total: t.Progress.Total, Success: t.Progress.Success, Fail: t.Progress.Fail, CreatedAt: t.Created(),
+			Identity: c.identity, AppID: t.AppID, AppName: iotda.Clip(t.AppName, 256),
 		}
 	}
 	return rows

@@ -33,7 +33,8 @@ func (c *connection) observe(ctx context.Context, l *listing) error {
 	if err != nil {
 		return err
 	}
-	known, err := c.o.Store.KnownTasks(ctx, c.client.ProjectID())
+	tasks = slices.DeleteFunc(tasks, func(t store.OpenTask) bool { return c.foreign(t.Identity) })
+	known, err := c.knownTasks(ctx)
 	if err != nil {
 		return err
 	}

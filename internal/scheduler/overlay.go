@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"retryd/internal/policy"
 	"retryd/internal/store"
@@ -43,17 +44,26 @@ func (o *overlay) take(policyName, taskID, device string) {
 }
 
 // use adds what was taken, and would be open, to what is.
-func (o *overlay) use(u *policy.Usage, policyName, taskID string) {
+func (o *overlay) use(u *policy.Usage, p *policy.Policy, taskID string, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	u.Claimed += o.byName[policyName]
-	u.InFlight += o.byName[policyName]
+	u.Claimed += o.byName[p.Name]
+	u.InFlight += o.byName[p.Name]
 	u.Open += o.byTask[taskID]
+	if u.ApprovalCap >= 0 {
+		u.ApprovalCap = max(0, u.ApprovalCap-o.byTask[taskID])
+	}
 	for t, s := range o.settled { // attempts that are open in the ledger, and would not be
+		counted := p.Limits.InFlightFor <= 0 || !s.ClaimedAt.Before(now.Add(-p.Limits.InFlightFor))
+		if counted && s.Policy == p.Name {
+			u.InFlight--
+		}
 		if t.TaskID != taskID {
 			continue
 		}
-		u.Open--
+		if counted {
+			u.Open--
+		}
 		if s.State == policy.Recovered {
 			u.Recovered++
 		}

@@ -117,19 +117,6 @@ func (s *Scheduler) Apply(setup Setup) {
 // arrange gives the connections of a setup, each with its policies: those of before where
 // nothing about them has changed.
 func (s *Scheduler) arrange(before []*connection, setup Setup) []*connection {
-	known := map[string]*policy.Policy{}
-	for _, c := range before {
-		for _, p := range c.current() {
-			known[p.Name+" "+p.Hash] = p
-		}
-	}
-	policies := make([]*policy.Policy, len(setup.Policies))
-	for i, p := range setup.Policies {
-		policies[i] = p
-		if same := known[p.Name+" "+p.Hash]; same != nil && p.Hash != "" {
-			policies[i] = same
-		}
-	}
 	after := make([]*connection, len(setup.Connections))
 	for i, n := range setup.Connections {
 		for _, c := range before {
@@ -141,15 +128,26 @@ func (s *Scheduler) arrange(before []*connection, setup Setup) []*connection {
 		if after[i] == nil {
 			after[i] = newConnection(s, n)
 		}
-		var own []*policy.Policy
-		for _, p := range policies {
-			if slices.Contains(p.Connections, after[i].name) {
-				own = append(own, p)
-			}
-		}
-		after[i].setPolicies(own)
+		after[i].setPolicies(after[i].keep(setup.Policies))
 	}
 	return after
+}
+
+// keep gives the policies that apply to the connection, the same ones as now where they say the
+// same.
+func (c *connection) keep(policies []*policy.Policy) (own []*policy.Policy) {
+	for _, p := range policies {
+		if !slices.Contains(p.Connections, c.name) {
+			continue
+		}
+		for _, now := range c.current() {
+			if now.Name == p.Name && now.Hash == p.Hash && p.Hash != "" {
+				p = now
+			}
+		}
+		own = append(own, p)
+	}
+	return own
 }
 
 func (s *Scheduler) circuitOf(identity string) *circuit {

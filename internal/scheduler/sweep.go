@@ -83,7 +83,7 @@ func (w *sweep) recall(ctx context.Context) (err error) {
 	if w.firstSeen, err = w.o.Store.FirstSeen(ctx, w.p.Name, w.name); err != nil {
 		return err
 	}
-	w.known, err = w.o.Store.KnownTasks(ctx, w.client.ProjectID())
+	w.known, err = w.knownTasks(ctx)
 	return err
 }
 
@@ -94,13 +94,13 @@ func (w *sweep) countDown(ctx context.Context, why error) {
 	if e == nil || ctx.Err() != nil {
 		return
 	}
-	known, err := w.o.Store.KnownTasks(ctx, w.client.ProjectID())
+	known, err := w.knownTasks(ctx)
 	if err != nil {
 		return
 	}
 	for _, id := range slices.Backward(slices.Sorted(maps.Keys(known))) {
 		k := known[id]
-		t := iotda.Task{ID: k.ID, Name: k.Name, Type: iotda.TaskType(k.Type), Status: iotda.TaskStatus(k.Status)}
+		t := iotda.Task{ID: k.ID, Name: k.Name, Type: iotda.TaskType(k.Type), Status: iotda.TaskStatus(k.Status), AppID: k.AppID, AppName: k.AppName}
 		if k.Fail == 0 || policy.Owner(w.current(), w.name, t) != w.p || !t.Status.Retryable() {
 			continue
 		}
@@ -278,7 +278,9 @@ func (w *sweep) states() map[string]int {
 		if reason := w.closedBy[id]; reason != "" {
 			state = string(reason)
 		}
-		states[state]++
+		if slices.Contains(TaskStates(), state) { // the others would not be open to retries anyway
+			states[state]++
+		}
 	}
 	return states
 }

@@ -110,12 +110,22 @@ func (t *taskSweep) judge(ctx context.Context, targets []target) error {
 	return t.lookUp(ctx, targets)
 }
 
+// freshListing makes sure that a newer task which has come since the list was read is in it.
+func (t *taskSweep) freshListing(ctx context.Context) error {
+	if time.Since(t.listing.begun) <= listingAge {
+		return nil
+	}
+	l, err := t.catchUp(ctx, t.listing, t.task.Type)
+	if err == nil {
+		t.listing = l
+	}
+	return err
+}
+
 // supersede decides again with what newer tasks have taken over.
-func (t *taskSweep) supersede(ctx context.Context, targets []target) (err error) {
-	if time.Since(t.listing.begun) > listingAge {
-		if t.listing, err = t.list(ctx, time.Now().Add(-listingAge)); err != nil {
-			return err
-		}
+func (t *taskSweep) supersede(ctx context.Context, targets []target) error {
+	if err := t.freshListing(ctx); err != nil {
+		return err
 	}
 	newer := t.newer(ctx)
 	for i := range targets {
@@ -135,7 +145,7 @@ func (t *taskSweep) cap(ctx context.Context, targets []target) error {
 		return err
 	}
 	if t.dry != nil {
-		t.dry.use(&usage, t.p.Name, t.task.ID)
+		t.dry.use(&usage, t.p, t.task.ID, t.o.Store.Now())
 	}
 	due, again := inTurn(targets, usage.Approved)
 	if usage.ApprovalCap >= 0 {
@@ -157,12 +167,12 @@ func anyDue(targets []target) bool {
 // inTurn gives the verdicts of the due targets in the order in which limits let them through:
 // those that the approval has been used for, of which there are again, then the ones that were
 // never tried, then the others.
-func inTurn(targets []target, approved map[string]bool) (due []*policy.Verdict, again int) {
+func inTurn(targets []target, approved map[string]int) (due []*policy.Verdict, again int) {
 	var untried, tried []*policy.Verdict
 	for i := range targets {
 		switch row := &targets[i]; {
 		case row.verdict.Reason != policy.Due:
-		case approved[row.Target.DeviceID]:
+		case approved[row.Target.DeviceID] > 0:
 			due = append(due, &row.verdict)
 		case row.Record.Counted == 0:
 			untried = append(untried, &row.verdict)

@@ -93,10 +93,10 @@ func (t *taskSweep) allDue(ctx context.Context, targets []target) (bool, error) 
 			return false, err
 		}
 		if t.dry != nil {
-			t.dry.use(&usage, t.p.Name, t.task.ID)
+			t.dry.use(&usage, t.p, t.task.ID, t.o.Store.Now())
 		}
-		if usage.Approved[policy.WholeTask] {
-			usage.ApprovalCap = -1
+		if usage.ApprovalCap >= 0 {
+			usage.ApprovalCap += usage.Approved[policy.WholeTask]
 		}
 		allowed, limit := t.p.Allowance(usage)
 		switch {

@@ -14,18 +14,20 @@ type OpenTask struct {
 	ID       string
 	TaskType string
 	Attempts int
+	Identity string // of the connection that listed it last; empty = not known
 }
 
 // OpenTasks lists the tasks of a project in which answered attempts wait for their outcome.
 func (s *Store) OpenTasks(ctx context.Context, projectID string) (tasks []OpenTask, err error) {
 	err = each(ctx, s.read, func(rows *sql.Rows) error {
 		var t OpenTask
-		if err := rows.Scan(&t.ID, &t.TaskType, &t.Attempts); err != nil {
+		if err := rows.Scan(&t.ID, &t.TaskType, &t.Attempts, &t.Identity); err != nil {
 			return err
 		}
 		tasks = append(tasks, t)
 		return nil
-	}, `SELECT task_id, min(task_type), count(*) FROM attempts
+	}, `SELECT task_id, min(task_type), count(*),
+			coalesce((SELECT identity FROM tasks WHERE tasks.project_id = attempts.project_id AND tasks.task_id = attempts.task_id), '') FROM attempts
 		WHERE project_id = ? AND state IN ('claimed', 'accepted', 'unknown') AND state <> 'claimed'
 		GROUP BY task_id ORDER BY task_id DESC`, projectID)
 	if err != nil {

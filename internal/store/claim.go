@@ -72,8 +72,8 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 		left := g.ApprovalLeft
 		for _, candidate := range c.Candidates {
 			why, takes := refuse(known[candidate.DeviceID], candidate), 0
-			if left >= 0 && !g.Approved[candidate.DeviceID] {
-				takes = max(1, len(c.Covers))
+			if left >= 0 {
+				takes = max(0, max(1, len(c.Covers))-g.Approved[candidate.DeviceID])
 			}
 			if why == "" && takes > left && left >= 0 {
 				why = "the approval is for no more targets"
@@ -176,7 +176,7 @@ func (s *Store) Abandon(ctx context.Context) (int, error) { return s.abandon(ctx
 // abandon takes all claims where before is zero.
 func (s *Store) abandon(ctx context.Context, before time.Time) (n int, err error) {
 	err = s.tx(ctx, func(tx *tx) error {
-		where := `state = 'claimed'`
+		where := openStates + ` AND state = 'claimed'` // as the index has it
 		args := []any{}
 		if !before.IsZero() {
 			where += ` AND send_by < ?`

@@ -24,8 +24,8 @@ type Gates struct {
 	Paused       string
 	PauseEnds    time.Time // zero = when a person ends it
 	Approval     string
-	ApprovalLeft int             // further targets that the approval allows; -1 = any number
-	Approved     map[string]bool // devices that it has been used for: they may be retried again
+	ApprovalLeft int            // further targets that the approval allows; -1 = any number
+	Approved     map[string]int // devices that it has been used for, with the targets that each stands for: they may be retried again
 	Halted       string
 	HaltEnds     time.Time // zero = when a person ends it
 }
@@ -104,12 +104,16 @@ func halted(ctx context.Context, q queryer, sc Scope, now time.Time) (string, ti
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", time.Time{}, nil
 	}
-	return fmt.Sprintf("%d of %d retried targets failed again, since %s", failed, failed+recovered, stamp(fromMicros(at))), fromMicros(until), err
+	return haltText(failed, recovered, at), fromMicros(until), err
+}
+
+func haltText(failed, recovered int, at int64) string {
+	return fmt.Sprintf("%d of %d retried targets failed again, since %s", failed, failed+recovered, stamp(fromMicros(at)))
 }
 
 // approval gives why there is none, how many targets the one that there is has left, and which it
 // has been used for.
-func approval(ctx context.Context, q queryer, sc Scope, now time.Time) (why string, left int, used map[string]bool, err error) {
+func approval(ctx context.Context, q queryer, sc Scope, now time.Time) (why string, left int, used map[string]int, err error) {
 	var hash string
 	var targets int
 	var until, at int64
@@ -128,12 +132,12 @@ func approval(ctx context.Context, q queryer, sc Scope, now time.Time) (why stri
 	case targets == 0:
 		return "", -1, nil, nil
 	}
-	used = map[string]bool{}
+	used = map[string]int{}
 	err = each(ctx, q, func(rows *sql.Rows) error {
 		var device string
 		var weight int
 		err := rows.Scan(&device, &weight)
-		used[device] = true
+		used[device] = weight
 		targets -= weight // more than 1 for a whole task
 		return err
 	}, `SELECT device_id, max(weight) FROM attempts WHERE project_id = ? AND task_id = ? AND policy = ? AND claimed_at >= ? AND state <> 'released'

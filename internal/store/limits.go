@@ -14,11 +14,16 @@ const openStates = `state IN ('claimed', 'accepted', 'unknown')`
 // Usage gives how much of the policy's limits is in use for a task, in the sweep of tick.
 func (s *Store) Usage(ctx context.Context, sc Scope, p *policy.Policy, tick time.Time) (u policy.Usage, err error) {
 	now := s.Now()
+	// What waits for its device longer than that is no sign of a bad package.
+	recent := micros(now.Add(-p.Limits.InFlightFor))
+	if p.Limits.InFlightFor <= 0 {
+		recent = 0
+	}
 	err = s.read.QueryRowContext(ctx, `SELECT
 			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE policy = ? AND connection = ? AND tick = ? AND state <> 'released'),
 			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND policy = ? AND connection = ? AND `+openStates+` AND claimed_at >= ?),
-			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND `+openStates+`)`,
-		sc.Policy, sc.Connection, micros(tick), sc.ProjectID, sc.Policy, sc.Connection, micros(now.Add(-p.Limits.InFlightFor)), sc.ProjectID, sc.TaskID).
+			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND `+openStates+` AND claimed_at >= ?)`,
+		sc.Policy, sc.Connection, micros(tick), sc.ProjectID, sc.Policy, sc.Connection, recent, sc.ProjectID, sc.TaskID, recent).
 		Scan(&u.Claimed, &u.InFlight, &u.Open)
 	if err != nil {
 		return u, fmt.Errorf("count what is in flight: %w", err)

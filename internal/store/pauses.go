@@ -179,3 +179,56 @@ func execCount(ctx context.Context, tx *tx, query string, args ...any) (int, err
 	n, err := result.RowsAffected()
 	return int(n), err
 }
+
+// Held is a policy that is paused or halted as a whole, under its name.
+type Held struct{ Policy, Why string }
+
+// HeldPolicies lists the policies that are paused or halted now.
+func (s *Store) HeldPolicies(ctx context.Context) (held []Held, err error) {
+	now := micros(s.Now())
+	pauses, err := s.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pauses {
+		if p.Scope == PausePolicy {
+			held = append(held, Held{p.Policy, "paused: " + p.String()})
+		}
+	}
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var h Held
+		var failed, recovered int
+		var at int64
+		err := rows.Scan(&h.Policy, &failed, &recovered, &at)
+		h.Why = "halted: " + haltText(failed, recovered, at)
+		held = append(held, h)
+		return err
+	}, `SELECT policy, failed, recovered, at FROM halts WHERE task_id = '' AND ended_at = 0 AND (until = 0 OR until > ?) ORDER BY id`, now)
+	if err != nil {
+		return nil, fmt.Errorf("read the halts: %w", err)
+	}
+	return held, nil
+}
+
+// DropPolicies ends the pauses and halts of policies that are gone, all or none, and writes the
+// action for each.
+func (s *Store) DropPolicies(ctx context.Context, names []string, a Action) error {
+	return s.tx(ctx, func(tx *tx) error {
+		now := micros(s.Now())
+		for _, name := range names {
+			for _, query := range []string{
+				`UPDATE pauses SET ended_at = ? WHERE ended_at = 0 AND scope = 'policy' AND policy = ?`,
+				`UPDATE halts SET ended_at = ? WHERE ended_at = 0 AND task_id = '' AND policy = ?`,
+			} {
+				if _, err := tx.ExecContext(ctx, query, now, name); err != nil {
+					return err
+				}
+			}
+			a.Subject = "policy " + name
+			if err := s.act(ctx, tx, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -24,10 +24,17 @@ func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (se
 		return nil, nil
 	}
 	err = s.tx(ctx, func(tx *tx) error {
+		moves := map[string]bool{}
 		for _, settlement := range settlements {
+			if err := everMoved(ctx, tx, settlement, moves); err != nil {
+				return err
+			}
 			result, done, err := settle(ctx, tx, settlement)
 			if err != nil {
 				return fmt.Errorf("settle %s: %w", settlement.DeviceID, err)
+			}
+			if moves[settlement.TaskID] {
+				result.Stuck = 0
 			}
 			if done {
 				settled = append(settled, result)
@@ -39,6 +46,18 @@ func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (se
 		return nil, err
 	}
 	return settled, nil
+}
+
+// everMoved notes, once for each task, whether any of its attempts was seen in motion or recovered.
+func everMoved(ctx context.Context, tx *tx, o policy.Settlement, moves map[string]bool) error {
+	if _, asked := moves[o.TaskID]; asked || o.State != policy.Failed {
+		return nil
+	}
+	var moved bool
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE project_id = ? AND task_id = ? AND (motion_seen <> 0 OR state = 'recovered'))`,
+		o.ProjectID, o.TaskID).Scan(&moved)
+	moves[o.TaskID] = moved
+	return err
 }
 
 func settle(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, error) {
@@ -86,9 +105,8 @@ func finish(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, er
 	if err == nil && o.State == policy.Failed && !o.MotionSeen {
 		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'failed'
 			AND motion_seen = 0 AND n > (SELECT coalesce(max(n), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ?
-				AND (state NOT IN ('failed', 'released') OR motion_seen <> 0))
-			AND NOT EXISTS (SELECT 1 FROM attempts WHERE project_id = ? AND task_id = ? AND (motion_seen <> 0 OR state = 'recovered'))`,
-			o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID).Scan(&result.Stuck)
+				AND (state NOT IN ('failed', 'released') OR motion_seen <> 0))`,
+			o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Stuck)
 	}
 	return result, err == nil, err
 }

@@ -14,6 +14,8 @@ type Task struct {
 	ID, Name, Type, Status string
 	Total, Success, Fail   int
 	CreatedAt              time.Time
+	Identity               string // of the connection that listed it last: a project can have several instances
+	AppID, AppName         string
 }
 
 // SeeTasks writes down the tasks of a project that a list showed.
@@ -25,11 +27,12 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 	return s.tx(ctx, func(tx *tx) error {
 		for _, t := range tasks {
 			_, err := tx.ExecContext(ctx, `INSERT INTO tasks
-				(project_id, task_id, name, type, status, total, success, fail, created_at, first_seen, last_seen)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+				(project_id, task_id, name, type, status, total, success, fail, created_at, first_seen, last_seen, identity, app_id, app_name)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 				ON CONFLICT (project_id, task_id) DO UPDATE SET name = excluded.name, status = excluded.status,
-					total = excluded.total, success = excluded.success, fail = excluded.fail, last_seen = excluded.last_seen, missing_since = 0, gone_at = 0`,
-				projectID, t.ID, t.Name, t.Type, t.Status, t.Total, t.Success, t.Fail, micros(t.CreatedAt), now, now)
+					total = excluded.total, success = excluded.success, fail = excluded.fail, last_seen = excluded.last_seen, missing_since = 0, gone_at = 0,
+					identity = excluded.identity, app_id = excluded.app_id, app_name = excluded.app_name`,
+				projectID, t.ID, t.Name, t.Type, t.Status, t.Total, t.Success, t.Fail, micros(t.CreatedAt), now, now, t.Identity, t.AppID, t.AppName)
 			if err != nil {
 				return fmt.Errorf("task %s: %w", t.ID, err)
 			}
@@ -54,11 +57,11 @@ func (s *Store) KnownTasks(ctx context.Context, projectID string) (map[string]Kn
 	err := each(ctx, s.read, func(rows *sql.Rows) error {
 		var t KnownTask
 		var created, missing, seen int64
-		err := rows.Scan(&t.ID, &t.Name, &t.Type, &t.Status, &t.Total, &t.Success, &t.Fail, &created, &t.Refusals, &t.RefusedAs, &missing, &seen, &t.Attempted)
+		err := rows.Scan(&t.ID, &t.Name, &t.Type, &t.Status, &t.Total, &t.Success, &t.Fail, &created, &t.Refusals, &t.RefusedAs, &missing, &seen, &t.Identity, &t.AppID, &t.AppName, &t.Attempted)
 		t.CreatedAt, t.MissingSince, t.LastSeen = fromMicros(created), fromMicros(missing), fromMicros(seen)
 		known[t.ID] = t
 		return err
-	}, `SELECT task_id, name, type, status, total, success, fail, created_at, refusals, refused_as, missing_since, last_seen,
+	}, `SELECT task_id, name, type, status, total, success, fail, created_at, refusals, refused_as, missing_since, last_seen, identity, app_id, app_name,
 			EXISTS (SELECT 1 FROM targets WHERE targets.project_id = tasks.project_id AND targets.task_id = tasks.task_id AND counted > 0)
 		FROM tasks WHERE project_id = ? AND gone_at = 0`, projectID)
 	if err != nil {
@@ -102,7 +105,7 @@ func (s *Store) RefuseTask(ctx context.Context, projectID, taskID, as string) er
 	})
 }
 
-// MissTasks writes that tasks were not found, and from when on where it is not the first time.
+// MissTasks writes that tasks were not found, from when on, and that others were.
 func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found []string) error {
 	if len(missing)+len(found) == 0 {
 		return nil
@@ -115,7 +118,7 @@ func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found 
 			}
 		}
 		for _, id := range found {
-			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = 0 WHERE project_id = ? AND task_id = ?`, projectID, id); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = 0, last_seen = ? WHERE project_id = ? AND task_id = ?`, micros(s.Now()), projectID, id); err != nil {
 				return err
 			}
 		}

@@ -19,7 +19,11 @@ CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id)
 
 CREATE INDEX attempts_outcomes ON attempts (project_id, task_id, settled_at) WHERE settled_at > 0;
 CREATE INDEX attempts_sweep ON attempts (policy, connection, tick);
+CREATE INDEX attempts_policy ON attempts (policy, connection, settled_at) WHERE settled_at > 0;
 
+ALTER TABLE tasks ADD COLUMN identity TEXT NOT NULL DEFAULT ''; -- of the connection that listed it last
+ALTER TABLE tasks ADD COLUMN app_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN app_name TEXT NOT NULL DEFAULT '';
 ALTER TABLE tasks ADD COLUMN missing_since INTEGER NOT NULL DEFAULT 0; -- first coded 404
 ALTER TABLE tasks ADD COLUMN gone_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;      -- retry calls refused as a whole, in a row
