@@ -39,7 +39,16 @@ type checkedPlace struct {
 type checkedPolicy struct {
 	Name        string    `json:"name"`
 	Connections int       `json:"connections"`
-	Next        time.Time `json:"next"`
+	Next        time.Time `json:"next"`       // sweep
+	NextRetry   time.Time `json:"next_retry"` // the first sweep in a window and in no blackout
+}
+
+// Validate looks at what kong cannot.
+func (c checkCmd) Validate() error {
+	if c.Print && c.Format == "json" {
+		return errors.New("--print prints YAML: it does not go with --format json")
+	}
+	return nil
 }
 
 // Run checks each file.
@@ -115,7 +124,7 @@ func newChecked(file string, c *config.Config, err error) checked {
 	default:
 		r.Warnings, r.Connections = append(r.Warnings, places(c.Warnings)...), len(c.Connections)
 		for _, p := range c.Policies {
-			r.Policies = append(r.Policies, checkedPolicy{p.Name, len(p.Connections), p.Schedule.Next(time.Now())})
+			r.Policies = append(r.Policies, checkedPolicy{p.Name, len(p.Connections), p.Schedule.Next(time.Now()), p.NextOpenTick(time.Now())})
 		}
 	}
 	return r
@@ -147,10 +156,20 @@ func (r checked) print(a *app, effective bool) {
 	default:
 		printf(a.stdout, "%s is valid: %s, %s\n", r.File, plural(r.Connections, "connection"), plural2(len(r.Policies), "policy", "policies"))
 		for _, p := range r.Policies {
-			printf(a.stdout, "  %s: next %s\n", p.Name, p.Next.Format("Mon 2 Jan 15:04:05 MST"))
+			printf(a.stdout, "  %s: next %s", p.Name, p.Next.Format(momentForm))
+			switch {
+			case p.NextRetry.IsZero():
+				printf(a.stdout, ", and none in a window")
+			case !p.NextRetry.Equal(p.Next):
+				printf(a.stdout, ", next in a window %s", p.NextRetry.Format(momentForm))
+			}
+			printf(a.stdout, "\n")
 		}
 	}
 }
+
+// momentForm shows a moment with its offset: zones' abbreviations are ambiguous.
+const momentForm = "Mon 2 Jan 15:04:05 -07:00"
 
 func plural2(n int, one, many string) string {
 	if n == 1 {

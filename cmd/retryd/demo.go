@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -31,6 +33,7 @@ type demoCmd struct {
 // Run runs an emulator and the daemon in one process and tells what happens. It leaves
 // no file behind.
 func (c demoCmd) Run(a *app) (err error) {
+	signal.Ignore(syscall.SIGPIPE) // a reader who has gone does not keep it from cleaning up
 	folder, err := os.MkdirTemp("", "retryd-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the demo's ledger: %w", err)

@@ -14,15 +14,24 @@ const (
 	demoSecret  = "example-secret-key-of-the-emulator"
 	demoProject = "0123456789abcdef0123456789abcdef"
 	demoRegion  = "cn-north-4"
+
+	demoToken    = "example-token-of-the-emulator"
+	demoDomain   = "example-account"
+	demoUser     = "example-user"
+	demoPassword = "example-password-of-the-emulator"
 )
 
 func newEmulator(o emulator.Options) *emulator.Emulator {
-	o.ProjectID, o.Region, o.Keys, o.Signing = demoProject, demoRegion, map[string]string{demoKey: demoSecret}, "derived"
+	o.Region, o.Keys, o.Signing = demoRegion, map[string]string{demoKey: demoSecret}, "derived"
+	if o.ProjectID == "" {
+		o.ProjectID = demoProject
+	}
 	return emulator.New(o)
 }
 
 type emulatorCmd struct {
 	Listen  string        `default:"127.0.0.1:9465" help:"Address to serve on."`
+	Project string        `default:"0123456789abcdef0123456789abcdef" help:"Id of the project: a second emulator beside the first needs another."`
 	Devices int           `default:"60" help:"Devices of each of the two campaigns; a third of them fail at first."`
 	Upgrade time.Duration `default:"5s" help:"How long a re-run takes."`
 	Latency time.Duration `default:"20ms" help:"How long a call takes."`
@@ -37,13 +46,18 @@ func (c emulatorCmd) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	e := newEmulator(emulator.Options{Latency: c.Latency, Upgrade: c.Upgrade})
+	e := newEmulator(emulator.Options{
+		ProjectID: c.Project, Latency: c.Latency, Upgrade: c.Upgrade,
+		Tokens: []string{demoToken}, Users: []emulator.User{{Domain: demoDomain, Name: demoUser, Password: demoPassword}},
+	})
 	scene, err := e.AddScene(c.Devices, time.Now())
 	if err != nil {
 		return err
 	}
 	printf(a.stdout, "An emulated IoTDA serves on http://%s. Tasks: %s (firmware), %s (software).\n", listener.Addr(), scene.Firmware, scene.Software)
-	printf(a.stdout, "Put this into retryd.yaml, then try: retryd plan; retryd sweep --new-ledger; retryd plan\n\n%s", sample(listener.Addr().String()))
+	printf(a.stdout, "Put this into retryd.yaml, then try: retryd plan; retryd sweep --new-ledger; retryd plan\n\n%s", strings.ReplaceAll(sample(listener.Addr().String()), demoProject, c.Project))
+	printf(a.stdout, "\nIn place of aksk it takes a token and a login at IAM too:\n    auth: {token: {value: %s}}\n    auth: {iam: {domain: %s, user: %s, password: %s, endpoint: \"http://%s\"}}\n",
+		demoToken, demoDomain, demoUser, demoPassword, listener.Addr())
 	err = serve(a.ctx, listener, e, func(ctx context.Context) error { <-ctx.Done(); return nil })
 	accepted := 0
 	for _, r := range e.Retries() {

@@ -9,7 +9,7 @@ import (
 
 type healthcheckCmd struct {
 	daemonURL
-	Ready bool `help:"Ask whether it is ready to retry, not only whether it runs."`
+	Ready bool `help:"Ask whether it is ready (configuration loaded, ledger writable), not only whether it runs."`
 }
 
 // Run asks the daemon.

@@ -141,6 +141,19 @@ func onPlatform(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// refusals looks at how many calls the platform refused for their credentials.
+func refusals(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	for _, c := range platformOf(ts).Calls() {
+		if c.Status == http.StatusUnauthorized {
+			n++
+		}
+	}
+	if strconv.Itoa(n) != args[0] {
+		ts.Fatalf("%d calls were refused", n)
+	}
+}
+
 // met collects the verdicts that scripts have met.
 var met struct {
 	sync.Mutex
@@ -242,7 +255,7 @@ func exported(ts *testscript.TestScript) string {
 // signalDaemon sends SIGHUP to what runs in the background.
 func signalDaemon(ts *testscript.TestScript, _ bool, args []string) {
 	for _, c := range ts.BackgroundCmds() {
-		ts.Check(c.Process.Signal(map[string]syscall.Signal{"HUP": syscall.SIGHUP}[args[0]]))
+		ts.Check(c.Process.Signal(map[string]syscall.Signal{"HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT}[args[0]]))
 	}
 }
 

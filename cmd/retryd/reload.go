@@ -240,6 +240,9 @@ func (d daemonURL) ask(a *app, method, path string, timeout time.Duration) (stri
 		return "", fmt.Errorf("read the daemon's answer: %w", err)
 	}
 	text := strings.TrimSpace(string(body))
+	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusForbidden {
+		return "", errors.New(text) // the daemon's own words
+	}
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s%s: HTTP %d: %s", base, path, resp.StatusCode, text)
 	}

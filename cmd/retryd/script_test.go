@@ -74,6 +74,7 @@ func TestCommands(t *testing.T) {
 			"platform":      onPlatform,
 			"verdict":       verdict,
 			"metric":        metric,
+			"refusals":      refusals,
 			"signal":        signalDaemon,
 			"pause-a-while": pauseAWhile,
 			"ledger-moves":  ledgerMoves,

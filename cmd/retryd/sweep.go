@@ -41,6 +41,9 @@ func (c sweepCmd) Run(a *app) error {
 	case err != nil:
 		return err
 	}
+	if _, err := h.lostHolds(a.ctx, h.config, false); err != nil {
+		return err
+	}
 	action := store.Action{Who: who(), Source: "sweep", What: "sweep", Subject: strings.Join(c.Policies, " ")}
 	if err := h.store.Act(a.ctx, action); err != nil {
 		return err
@@ -81,6 +84,9 @@ func (c planCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if _, err := h.lostHolds(a.ctx, h.config, false); err != nil {
+		printf(a.stderr, "%s\n(run, sweep and reload refuse this)\n", err)
+	}
 	bar := newProgress(a.stderr)
 	table := newTable(a.stdout, c.All)
 	s, err := h.scheduler(func(e scheduler.Event) {
@@ -93,7 +99,7 @@ func (c planCmd) Run(a *app) error {
 	defer s.Close()
 	reports, err := s.Plan(a.ctx, c.Policies)
 	bar.done()
-	table.print()
+	table.print(err == nil && verdictOf(reports) == nil)
 	printReports(a.stdout, reports, "")
 	if err != nil {
 		return err
@@ -169,10 +175,12 @@ type table struct {
 	w   *tabwriter.Writer
 	all bool
 	n   int
+
+	capped map[string]int // by limit, where they are not listed
 }
 
 func newTable(w io.Writer, all bool) *table {
-	t := &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0), all: all}
+	t := &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0), all: all, capped: map[string]int{}}
 	printf(t.w, "POLICY\tCONNECTION\tTASK\tDEVICE\tVERDICT\tDETAIL\tNOT BEFORE\n")
 	return t
 }
@@ -183,6 +191,11 @@ func (t *table) watch(e scheduler.Event) {
 	case e.Kind == scheduler.Decided && (t.all || e.Verdict.Reason == "due" || e.Verdict.Reason == "observe"):
 	case e.Kind == scheduler.DecidedTask && (t.all || e.Rows > 0):
 		device = "(" + plural(e.Rows, "target") + ")"
+	case e.Kind == scheduler.Decided && e.Verdict.Reason == policy.Capped:
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.capped[shown(e.Verdict.Detail)]++
+		return
 	default:
 		return
 	}
@@ -203,9 +216,13 @@ func shown(text string) string {
 	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
 }
 
-func (t *table) print() {
-	if t.n == 0 {
+// print ends the table; whole tells whether everything could be read.
+func (t *table) print(whole bool) {
+	if t.n == 0 && whole {
 		printf(t.w, "(nothing is due)\n")
+	}
+	for _, limit := range slices.Sorted(maps.Keys(t.capped)) {
+		printf(t.w, "(%s more due, held back by %s)\n", plural(t.capped[limit], "target"), limit)
 	}
 	_ = t.w.Flush() // a reader who has gone misses nothing
 }

@@ -176,6 +176,11 @@ func (h *house) open(a *app, o store.Options) (err error) {
 		return errors.Join(err, h.store.Close())
 	}
 	h.metrics.Ledger(created, h.store.Sizes)
+	if h.store.Created() && o.Path != "" {
+		if err := h.adoptRefusals(a); err != nil {
+			return errors.Join(err, h.store.Close())
+		}
+	}
 	if !o.ReadOnly && o.Path != "" {
 		h.guards.Keep(h.store)
 	}

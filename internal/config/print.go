@@ -123,6 +123,9 @@ func (p printer) mapping(v reflect.Value, indent int, first string) {
 			continue
 		}
 		n := place.where(key)
+		if place.where("budget") != nil && (key == "requests_per_second" || key == "burst") { // the budget's are in force
+			continue
+		}
 		_, oneOf := v.Interface().(rawAuth) // of its keys only the one that was chosen says anything
 		if n == nil && (oneOf || unset(v.Field(i))) {
 			continue

@@ -146,7 +146,7 @@ type rawRule struct {
 	Name string `key:"name" example:"offline"`
 	// Pattern for the whole error code.
 	Code string `key:"code"`
-	// Pattern that is searched for in the error's text.
+	// Pattern that is searched for in the error's text; begin it with (?i) for any case.
 	Message string `key:"message" example:"(?i)offline|not online|online timeout"`
 	// What kind of failure it is: halts count by it.
 	Class string `key:"class" one:"device|network|firmware|platform"`
@@ -208,7 +208,7 @@ type rawHalt struct {
 	MinOutcomes int `key:"min_outcomes"`
 	// Outcomes of how long. The ramp reckons with it too.
 	Window time.Duration `key:"window"`
-	// How long it stays halted. 0s = until a person resumes it.
+	// How long it stays halted. 0s = until a person resumes it. After a halt the ramp starts anew.
 	Cooldown time.Duration `key:"cooldown"`
 	// What is halted.
 	Scope string `key:"scope" one:"task|policy"`

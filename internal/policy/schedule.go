@@ -49,8 +49,8 @@ func ParseSchedule(spec string, zone *time.Location) (Schedule, error) {
 // Next gives the first tick after t; the zero time if there is none within nine years. A time of
 // day that the zone's clock skips has no tick, and one that it shows twice has two.
 func (s Schedule) Next(t time.Time) time.Time {
-	if _, ok := s.cron.(cron.ConstantDelaySchedule); ok {
-		return s.cron.Next(t.In(s.Zone))
+	if every, ok := s.cron.(cron.ConstantDelaySchedule); ok {
+		return t.Add(every.Delay).In(s.Zone) // not cut to the second: Latest has to agree
 	}
 	// The library adds whole hours to find the next, which misses ticks where a clock is moved by
 	// half an hour (Lord Howe). Between two changes of the clock it runs evenly, as in UTC.

@@ -93,6 +93,23 @@ func (p *Policy) Outside(t time.Time) Verdict {
 	return Verdict{Reason: OutsideWindow, Detail: detail, NotBefore: p.nextOpen(t)}
 }
 
+// NextOpenTick gives the first tick after t at which retries may leave; the zero time if there is
+// none in sight.
+func (p *Policy) NextOpenTick(t time.Time) time.Time {
+	tick := p.Schedule.Next(t)
+	for range 1000 { // windows that no tick falls into are refused by configurations
+		v := p.Outside(tick)
+		if v.Reason == "" || tick.IsZero() {
+			return tick
+		}
+		if v.NotBefore.IsZero() {
+			return time.Time{}
+		}
+		tick = p.Schedule.Next(v.NotBefore.Add(-time.Second))
+	}
+	return time.Time{}
+}
+
 func (p *Policy) closedBy(t time.Time) string {
 	for _, b := range p.Blackouts {
 		if b.Contains(t) {

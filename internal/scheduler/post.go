@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,28 +23,69 @@ var errUnknown = errors.New("it is not known whether the retry call had an effec
 // errRefused is in the chain of the error of a retry call that the platform refused whole.
 var errRefused = errors.New("the platform refused to retry the task")
 
+// post is one retry call, or the several that a refused one is divided into.
+type post struct {
+	*taskSweep
+	ctx, inFlight context.Context // inFlight outlives ctx, by the grace
+	readAt        time.Time
+	whole         bool     // it names nobody, and re-runs the whole task
+	calls         int      // under the claim
+	released      []string // devices whose claims were taken back
+}
+
 // call sends claimed attempts and writes down what came of them.
-func (t *taskSweep) call(program, ctx context.Context, claimed []store.Claimed, readAt time.Time) error {
+func (p *post) call(program context.Context, claimed []store.Claimed) error {
 	inFlight, cancel := stopping(program)
 	defer cancel()
-	p := &post{taskSweep: t, inFlight: inFlight, ctx: ctx, readAt: readAt}
-	answer, e, err := p.send(devicesOf(claimed), false)
-	now := t.o.Store.Now()
+	p.inFlight = inFlight
+	answers, err := p.try(claimed)
+	switch e := iotdaclient.AsError(err); {
+	case err == nil:
+		return errors.Join(p.note(answers), p.taken(inFlight))
+	case p.ofTargets(err):
+		return p.halve(claimed, e)
+	case errors.Is(err, errRefused):
+		return p.refusedWhole(claimed, e)
+	}
+	return errors.Join(err, p.note(answers))
+}
+
+// try sends one call, and says what came of it for each of its claims. An error is why no other
+// call should follow it as it is: errRefused is in its chain where what the call asks for was
+// refused, errUnknown where its effect is not known.
+func (p *post) try(claimed []store.Claimed) ([]store.Answer, error) {
+	answer, e, err := p.send(devicesOf(claimed))
+	now := p.o.Store.Now()
 	switch {
 	case err != nil:
-		return errors.Join(err, t.write(inFlight, released(claimed, now, err.Error())))
+		return released(claimed, now, err.Error()), err
+	case e == nil && p.whole:
+		return []store.Answer{{Claimed: claimed[0], State: policy.Accepted, AnsweredAt: now}}, nil
 	case e == nil:
-		return errors.Join(t.write(inFlight, t.answered(claimed, answer, now)), t.taken(inFlight))
+		return p.answered(claimed, answer, now), nil
 	case !e.NoEffect():
-		return errors.Join(fmt.Errorf("%w: %w", errUnknown, e), t.write(inFlight, answers(claimed, policy.Unknown, now, e)))
-	case e.RefusedBatch():
-		return p.halve(claimed, e)
-	case ofTask(e):
-		return p.refusedWhole(claimed, e)
+		return answers(claimed, policy.Unknown, now, e), fmt.Errorf("%w: %w", errUnknown, e)
+	case ofTask(e), e.RefusedBatch() && !p.whole:
+		return answers(claimed, policy.Released, now, e), fmt.Errorf("%w: %w", errRefused, e)
 	case e.Class == iotda.ClassPermission, e.Class == iotda.ClassAuth:
-		t.circuit.refused()
+		p.circuit.refused()
 	}
-	return errors.Join(e, t.write(inFlight, answers(claimed, policy.Released, now, e)))
+	return answers(claimed, policy.Released, now, e), e
+}
+
+// ofTargets tells whether the refusal may be of some of the targets that the call names.
+func (p *post) ofTargets(err error) bool {
+	return errors.Is(err, errRefused) && !p.whole && iotdaclient.AsError(err).RefusedBatch()
+}
+
+// note writes answers down.
+func (p *post) note(answers []store.Answer) error {
+	for _, a := range answers {
+		if a.State == policy.Released {
+			p.released = append(p.released, a.DeviceID)
+		}
+	}
+	return p.write(p.inFlight, answers)
 }
 
 // ofTask tells whether a refusal is of the task and not of who asks: the gateway knows no
@@ -65,14 +107,6 @@ func (t *taskSweep) taken(ctx context.Context) error {
 	return t.o.Store.RefuseTask(context.WithoutCancel(ctx), t.client.ProjectID(), t.task.ID, "")
 }
 
-// post is one retry call, or the several that a refused one is divided into.
-type post struct {
-	*taskSweep
-	inFlight, ctx context.Context
-	readAt        time.Time
-	calls         int // under the claim
-}
-
 // gatesAgain checks the gates once more after the claim. From the second call on the ledger's
 // are among them, which the claim has looked at for the first.
 func (p *post) gatesAgain() error {
@@ -90,9 +124,8 @@ func (p *post) gatesAgain() error {
 }
 
 // send sends one call, again only where it was throttled and all gates are still open. err is
-// why it could not be sent, e what the platform said to the last one that was. whole sends
-// no names: it re-runs the whole task.
-func (p *post) send(devices []string, whole bool) (answer iotdaclient.RetryAnswer, e *iotdaclient.Error, err error) {
+// why it could not be sent, e what the platform said to the last one that was.
+func (p *post) send(devices []string) (answer iotdaclient.RetryAnswer, e *iotdaclient.Error, err error) {
 	pauses := p.client.Backoff().Start()
 	gate := func() error { return p.gates(p.ctx, p.readAt) } // until the very write
 	for {
@@ -100,7 +133,7 @@ func (p *post) send(devices []string, whole bool) (answer iotdaclient.RetryAnswe
 			return answer, nil, err
 		}
 		p.countPost(p.task.ID)
-		if whole {
+		if p.whole {
 			e = p.client.RetryAll(p.inFlight, p.task.ID, gate)
 		} else {
 			answer, e = p.client.RetryTask(p.inFlight, p.task.ID, devices, gate)
@@ -138,74 +171,101 @@ const maxRefusedSingles, maxRefusedMore = 3, 12
 // until they stand alone. If no part of it is taken, it is the task that was refused.
 func (p *post) halve(claimed []store.Claimed, e *iotdaclient.Error) error {
 	if len(claimed) == 1 {
-		return p.write(p.inFlight, p.rejected(claimed, e))
+		return p.note(p.rejected(claimed, e))
 	}
-	var done []store.Answer
-	var refused []store.Claimed
-	anyTaken, more := false, 0
-	parts := [][]store.Claimed{claimed[len(claimed)/2:], claimed[:len(claimed)/2]}
-	rest := func(why string) []store.Answer {
-		now := p.o.Store.Now()
-		left := released(refused, now, why)
-		if anyTaken { // each of them stood alone, and it was not the task
-			left = p.rejected(refused, e)
-		}
-		for _, part := range parts {
-			left = append(left, released(part, now, why)...)
-		}
-		return append(done, left...)
-	}
-	for len(parts) > 0 {
-		if len(refused) >= maxRefusedSingles && !anyTaken {
-			if more++; more > maxRefusedMore {
-				break
-			}
-			parts = append(parts[1:], parts[0]) // the largest next
-		}
-		part := parts[len(parts)-1]
-		if err := p.client.Budget().Wait(p.ctx); err != nil {
-			return errors.Join(err, p.write(p.inFlight, rest(err.Error())))
-		}
-		answer, now, err := p.sendPart(part)
-		if err == nil {
-			parts, anyTaken = parts[:len(parts)-1], true
-			done = append(done, p.answered(part, answer, now)...)
-			continue
-		}
-		again := iotdaclient.AsError(err)
+	d := &division{post: p}
+	d.divide(claimed, e)
+	for part := d.next(); part != nil; part = d.next() {
+		answers, err := d.tryNext(part)
 		switch {
-		case again == nil || (!again.RefusedBatch() && again.NoEffect()):
-			if again != nil && ofTask(again) {
-				err = fmt.Errorf("%w: %w", errRefused, again)
-			}
-			return errors.Join(err, p.write(p.inFlight, rest(err.Error())))
-		case !again.NoEffect():
-			parts = parts[:len(parts)-1]
-			done = append(done, answers(part, policy.Unknown, now, again)...)
-			return errors.Join(fmt.Errorf("%w: %w", errUnknown, again), p.write(p.inFlight, rest("the call before it had no answer")))
-		case len(part) == 1:
-			parts, refused, e = parts[:len(parts)-1], append(refused, part[0]), again
+		case err == nil:
+			d.done = append(d.done, answers...)
+		case p.ofTargets(err):
+			d.divide(part, iotdaclient.AsError(err))
 		default:
-			parts = append(parts[:len(parts)-1], part[len(part)/2:], part[:len(part)/2])
+			return errors.Join(err, p.note(append(answers, d.rest(err)...)))
 		}
 	}
-	// Where the platform has taken retries of the task before, it is the targets.
-	if !anyTaken && (len(parts) > 0 || !p.known[p.task.ID].Attempted) {
-		all := refused
-		for _, part := range parts {
-			all = append(all, part...)
-		}
-		return p.refusedWhole(all, e)
+	if d.ofTask() {
+		return p.refusedWhole(d.untaken(), d.why)
 	}
-	return errors.Join(p.write(p.inFlight, append(done, p.rejected(refused, e)...)), p.taken(p.inFlight))
+	return errors.Join(p.note(append(d.done, d.singles()...)), p.taken(p.inFlight))
 }
 
-func (p *post) sendPart(part []store.Claimed) (iotdaclient.RetryAnswer, time.Time, error) {
-	answer, e, err := p.send(devicesOf(part), false)
-	if err == nil && e != nil {
-		err = e
+// division is a refused call that is being divided.
+type division struct {
+	*post
+	parts   [][]store.Claimed  // to be sent, the last one next
+	refused []store.Claimed    // each of them alone
+	done    []store.Answer     // of the parts that were taken
+	more    int                // parts sent since that many were refused
+	why     *iotdaclient.Error // the last refusal
+}
+
+// next takes the part that is to be sent next, nil if it is enough.
+func (d *division) next() []store.Claimed {
+	if len(d.refused) >= maxRefusedSingles && len(d.done) == 0 {
+		if d.more++; d.more > maxRefusedMore {
+			return nil
+		}
+		if len(d.parts) > 0 { // the largest
+			d.parts = append(d.parts[1:], d.parts[0])
+		}
 	}
-	return answer, p.o.Store.Now(), err
+	last := len(d.parts) - 1
+	if last < 0 {
+		return nil
+	}
+	part := d.parts[last]
+	d.parts = d.parts[:last]
+	return part
+}
+
+// tryNext sends a part when the rate allows it.
+func (d *division) tryNext(part []store.Claimed) ([]store.Answer, error) {
+	if err := d.client.Budget().Wait(d.ctx); err != nil {
+		return released(part, d.o.Store.Now(), err.Error()), err
+	}
+	return d.try(part)
+}
+
+// divide puts a refused part back as two, or aside if it is one target.
+func (d *division) divide(part []store.Claimed, why *iotdaclient.Error) {
+	d.why = why
+	half := len(part) / 2
+	if half == 0 {
+		d.refused = append(d.refused, part...)
+		return
+	}
+	d.parts = append(d.parts, part[half:], part[:half])
+}
+
+// ofTask tells whether it is the task that was refused, now that nothing more is sent: no part
+// was taken. Where the platform has taken retries of the task before, it is the targets, if each
+// of them was refused.
+func (d *division) ofTask() bool {
+	return len(d.done) == 0 && (len(d.parts) > 0 || !d.known[d.task.ID].Attempted)
+}
+
+// untaken are the claims that no call has used.
+func (d *division) untaken() []store.Claimed {
+	return append(d.refused, slices.Concat(d.parts...)...)
+}
+
+// singles are the attempts of targets that were refused alone.
+func (d *division) singles() []store.Answer { return d.rejected(d.refused, d.why) }
+
+// rest is what is written down where the dividing ends before its time: what was taken, and
+// nothing of the others. Targets that were refused alone are that only where another was not.
+func (d *division) rest(err error) []store.Answer {
+	why := err.Error()
+	if errors.Is(err, errUnknown) {
+		why = "the call before it had no answer"
+	}
+	if len(d.done) == 0 {
+		return released(d.untaken(), d.o.Store.Now(), why)
+	}
+	return slices.Concat(d.done, d.singles(), released(slices.Concat(d.parts...), d.o.Store.Now(), why))
 }
 
 // rejected are attempts of targets for which alone the platform refuses the call.
@@ -222,7 +282,7 @@ func (p *post) rejected(claimed []store.Claimed, e *iotdaclient.Error) []store.A
 // once in a run, however many calls were in flight.
 func (p *post) refusedWhole(claimed []store.Claimed, e *iotdaclient.Error) error {
 	p.log.Warn("the platform refuses to retry the task", zap.String("task", p.task.ID), zap.String("task_name", p.task.Name), zap.Error(e))
-	err := errors.Join(fmt.Errorf("%w: %w", errRefused, e), p.write(p.inFlight, answers(claimed, policy.Released, p.o.Store.Now(), e)))
+	err := errors.Join(fmt.Errorf("%w: %w", errRefused, e), p.note(answers(claimed, policy.Released, p.o.Store.Now(), e)))
 	if p.refused.Swap(true) {
 		return err
 	}

@@ -103,7 +103,9 @@ func (s *Scheduler) Apply(setup Setup) {
 		c.waitForOutdated()
 		if !slices.Contains(after, c) {
 			c.stop()
-			s.o.Metrics.RemoveConnection(c.name)
+			if !slices.ContainsFunc(after, func(next *connection) bool { return next.name == c.name }) { // else it goes on under the name
+				s.o.Metrics.RemoveConnection(c.name)
+			}
 		}
 	}
 	for _, c := range after {

@@ -89,7 +89,12 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 	for _, c := range claimed {
 		rows[c.DeviceID].claimed = true
 	}
-	return t.call(program, ctx, claimed, readAt)
+	p := &post{taskSweep: t, ctx: ctx, readAt: readAt}
+	err = p.call(program, claimed)
+	for _, device := range p.released {
+		rows[device].claimed = false // it waits like those that were not claimed
+	}
+	return err
 }
 
 // claim is a claim in the task, without candidates yet.

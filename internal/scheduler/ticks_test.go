@@ -210,3 +210,26 @@ func TestWhileTheClockIsOffNothingIsClaimedGivenUpOrSettled(t *testing.T) {
 		})
 	}
 }
+
+// TestAPolicyOfSecondsSleepsBetweenItsTicks: a loop that spins keeps virtual time from moving, so
+// that this would never end.
+func TestAPolicyOfSecondsSleepsBetweenItsTicks(t *testing.T) {
+	t.Parallel()
+	for _, fraction := range []time.Duration{0, 300 * time.Millisecond, 999 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			var err error
+			w.policies[0].Schedule, err = policy.ParseSchedule("@every 2s", time.UTC)
+			require.NoError(t, err)
+			w.campaign(failing("d", 3, 1)...)
+			time.Sleep(fraction)
+			w.run(time.Minute)
+			require.Len(t, w.tries(), 3)
+			w.with(func(_ *scheduler.Scheduler, l *store.Store) {
+				ticks, err := l.Ticks(t.Context(), "upgrades", "prod")
+				require.NoError(t, err)
+				require.InDelta(t, 30, len(ticks), 1)
+			})
+		})
+	}
+}

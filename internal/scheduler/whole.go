@@ -24,10 +24,12 @@ func (t *taskSweep) whole(ctx context.Context) error {
 	if err := t.giveUp(ctx, targets); err != nil {
 		return err
 	}
-	if time.Since(t.listing.begun) > listingAge { // reading a large task takes its time
-		if err := t.judge(ctx, targets); err != nil {
-			return err
-		}
+	if err := t.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer t.turn.Release(1)
+	if err := t.judgeAgain(ctx, targets); err != nil {
+		return err
 	}
 	due, err := t.allDue(ctx, targets)
 	if err != nil {
@@ -43,7 +45,9 @@ func (t *taskSweep) whole(ctx context.Context) error {
 		}
 		err = nil
 	}
-	t.count(targets)
+	if t.closedBy[t.task.ID] == "" { // else it has been counted
+		t.count(targets)
+	}
 	return err
 }
 
@@ -54,25 +58,47 @@ func (t *taskSweep) readWhole(ctx context.Context) (all []target, first iotda.Pr
 	for _, status := range iotda.RetryableSubtaskStatuses() {
 		t.o.Watch(Event{Kind: Reading, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Total: t.task.Progress.Of(status)})
 		for marker, end := "", false; !end; {
-			wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
-			if err != nil {
-				return nil, first, err
-			}
-			t.noteWave(wave)
-			t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
-			if closed, err := t.closed(ctx); closed || err != nil {
-				return nil, first, err
-			}
-			targets, err := t.decide(ctx, wave)
-			if err != nil {
+			var targets []target
+			targets, marker, end, err = t.readWave(ctx, status, marker)
+			if err != nil || t.closedBy[t.task.ID] != "" {
 				return nil, first, err
 			}
 			all = append(all, targets...)
 			t.o.Watch(Event{Kind: Read, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Rows: len(targets)})
-			marker, end = wave.Next, wave.End
 		}
 	}
 	return all, first, nil
+}
+
+// readWave reads and decides one wave of them.
+func (t *taskSweep) readWave(ctx context.Context, status iotda.SubtaskStatus, marker string) (targets []target, next string, end bool, err error) {
+	if err := t.turn.Acquire(ctx, 1); err != nil {
+		return nil, "", false, err
+	}
+	defer t.turn.Release(1)
+	wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
+	if err != nil {
+		return nil, "", false, err
+	}
+	t.noteWave(wave)
+	t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
+	if closed, err := t.closed(ctx); closed || err != nil {
+		return nil, "", true, err
+	}
+	targets, err = t.decide(ctx, wave)
+	return targets, wave.Next, wave.End, err
+}
+
+// judgeAgain decides by a list of tasks that is not old: reading a large task takes its time, and
+// so may reading the members of one that is newer, while which another can come. They are read
+// once in a sweep, so that this ends.
+func (t *taskSweep) judgeAgain(ctx context.Context, targets []target) error {
+	for n := 0; n < maxRereads && time.Since(t.listing.begun) > listingAge; n++ {
+		if err := t.judge(ctx, targets); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // allDue tells whether every target is due and the limits have room for all. Where that is
@@ -116,23 +142,15 @@ func (t *taskSweep) allDue(ctx context.Context, targets []target) (bool, error) 
 
 // sendWhole claims the task and sends the call, if the task still stands as it was read.
 func (t *taskSweep) sendWhole(ctx context.Context, targets []target, first iotda.Progress) error {
-	devices := make([]string, len(targets))
-	for i, row := range targets {
-		devices[i] = row.Target.DeviceID
-		if t.dry != nil {
+	if t.dry != nil {
+		for _, row := range targets {
 			t.dry.take(t.p.Name, t.task.ID, row.Target.DeviceID)
 		}
-	}
-	if t.dry != nil {
 		return nil
 	}
-	readAt := time.Now()
-	page, err := t.client.Subtasks(ctx, t.task.ID, iotdaclient.Query{Status: iotda.SubtaskFail}, "", 0)
-	if err != nil {
+	readAt, err := t.lastLook(ctx, first)
+	if err != nil || t.closedBy[t.task.ID] != "" {
 		return err
-	}
-	if page.Task.Progress != first {
-		return fmt.Errorf("%w: its sub-tasks moved while they were read", errStale)
 	}
 	if t.circuit.open() {
 		return t.probe(ctx, targets, readAt)
@@ -145,24 +163,55 @@ func (t *taskSweep) sendWhole(ctx context.Context, targets []target, first iotda
 	if err := t.gates(ctx, readAt); err != nil {
 		return err
 	}
+	claimed, err := t.claimWhole(ctx, targets)
+	if err != nil || len(claimed) == 0 {
+		return err
+	}
+	return (&post{taskSweep: t, ctx: ctx, readAt: readAt, whole: true}).call(ctx, claimed)
+}
+
+// lastLook reads how the task stands now. What it gives is the start of the oldest read that the
+// targets are decided by: those of the rows are older, and hold where nothing has moved since.
+func (t *taskSweep) lastLook(ctx context.Context, first iotda.Progress) (readAt time.Time, err error) {
+	page, err := t.client.Subtasks(ctx, t.task.ID, iotdaclient.Query{Status: iotda.SubtaskFail}, "", 0)
+	if err != nil {
+		return readAt, err
+	}
+	t.task.Status, t.task.Progress = page.Task.Status, page.Task.Progress
+	if closed, err := t.closed(ctx); closed || err != nil {
+		return readAt, err
+	}
+	if t.task.Progress != first {
+		return readAt, fmt.Errorf("%w: its sub-tasks moved while they were read", errStale)
+	}
+	return t.decidedAsOf(page.Begun), nil
+}
+
+// decidedAsOf gives the start of the oldest read that targets of a page begun at read are decided
+// by: the list of tasks says which are newer.
+func (t *taskSweep) decidedAsOf(read time.Time) time.Time {
+	if t.p.Tasks.Superseded == policy.SupersededSkip && t.listing.begun.Before(read) {
+		return t.listing.begun
+	}
+	return read
+}
+
+// claimWhole claims the task, if nothing has changed about it and its targets.
+func (t *taskSweep) claimWhole(ctx context.Context, targets []target) ([]store.Claimed, error) {
 	star, err := t.o.Store.Records(ctx, t.client.ProjectID(), t.task.ID, []string{policy.WholeTask})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	claim := t.claim()
 	claim.Candidates = []store.Candidate{{DeviceID: policy.WholeTask, LastN: star[policy.WholeTask].N, Max: t.p.Attempts.Max}}
-	claim.Covers = devices
-	claimed, dropped, err := t.o.Store.Claim(ctx, claim)
-	if err != nil {
-		return asGate(err)
+	for _, row := range targets {
+		claim.Covers = append(claim.Covers, row.Target.DeviceID)
 	}
+	claimed, dropped, err := t.o.Store.Claim(ctx, claim)
 	for _, d := range dropped {
 		t.log.Info("task not claimed", zap.String("task", t.task.ID), zap.String("why", d.Why))
 	}
-	if len(claimed) == 0 {
-		return nil
-	}
-	return t.callWhole(ctx, claimed, readAt)
+	return claimed, asGate(err)
 }
 
 // probe retries some of the task by name, while it is not known what retry calls do: an
@@ -180,26 +229,6 @@ func (t *taskSweep) probe(ctx context.Context, targets []target, readAt time.Tim
 		return errCircuit
 	}
 	return t.sendBatch(ctx, ctx, some, readAt)
-}
-
-func (t *taskSweep) callWhole(ctx context.Context, claimed []store.Claimed, readAt time.Time) error {
-	inFlight, cancel := stopping(ctx)
-	defer cancel()
-	p := &post{taskSweep: t, inFlight: inFlight, ctx: ctx, readAt: readAt}
-	_, e, err := p.send(nil, true)
-	now := t.o.Store.Now()
-	switch {
-	case err != nil:
-		return errors.Join(err, t.write(inFlight, released(claimed, now, err.Error())))
-	case e == nil:
-		accepted := []store.Answer{{Claimed: claimed[0], State: policy.Accepted, AnsweredAt: now}}
-		return errors.Join(t.write(inFlight, accepted), t.taken(inFlight))
-	case !e.NoEffect():
-		return errors.Join(fmt.Errorf("%w: %w", errUnknown, e), t.write(inFlight, answers(claimed, policy.Unknown, now, e)))
-	case ofTask(e):
-		return p.refusedWhole(claimed, e)
-	}
-	return errors.Join(e, t.write(inFlight, answers(claimed, policy.Released, now, e)))
 }
 
 // observeWhole sees whether a task that was re-run as a whole has come to rest.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 )
@@ -58,6 +59,32 @@ func (s *Store) EndAuth(ctx context.Context, id int64, refused bool) error {
 		}
 		_, err := tx.ExecContext(ctx, query, args...)
 		return err
+	})
+}
+
+// AdoptAuth takes over what another ledger remembers of refused credentials.
+func (s *Store) AdoptAuth(ctx context.Context, from *Store) error {
+	type row struct {
+		hash string
+		at   int64
+	}
+	var all []row
+	err := each(ctx, from.read, func(rows *sql.Rows) error {
+		var r row
+		err := rows.Scan(&r.hash, &r.at)
+		all = append(all, r)
+		return err
+	}, `SELECT hash, at FROM auth_failures`)
+	if err != nil {
+		return fmt.Errorf("read refused credentials: %w", err)
+	}
+	return s.tx(ctx, func(tx *tx) error {
+		for _, r := range all {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, 0)`, r.hash, r.at); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
