@@ -40,10 +40,9 @@ type connection struct {
 	clockOff atomic.Bool // and said so
 
 	mu        sync.Mutex
-	posted    map[string]int    // retry calls by task, since the start
-	successes map[string]int    // by task, when its failed targets were all looked at last
-	lookedAt  map[string]string // by task, the last device that was looked at for success elsewhere
-	vanished  bool              // more tasks went at once than can be believed
+	posted    map[string]int       // retry calls by task, since the start
+	elsewhere map[string]elsewhere // by task; only while observing
+	vanished  bool                 // more tasks went at once than can be believed
 
 	workers map[*policy.Policy]*worker // nil key: the regular observation
 }
@@ -59,7 +58,7 @@ func newConnection(s *Scheduler, n Connection) *connection {
 		Scheduler: s, name: n.Client.Name(), identity: n.Identity, hash: n.Hash, client: n.Client, circuit: s.circuitOf(n.Identity),
 		log:  s.o.Log.With(zap.String("connection", n.Client.Name())),
 		turn: semaphore.NewWeighted(1), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
-		posted: map[string]int{}, successes: map[string]int{}, lookedAt: map[string]string{}, workers: map[*policy.Policy]*worker{},
+		posted: map[string]int{}, elsewhere: map[string]elsewhere{}, workers: map[*policy.Policy]*worker{},
 	}
 	c.policies.Store(&[]*policy.Policy{})
 	return c

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,14 +54,12 @@ func TestModeAllLeavesATaskThatIsClosedAtTheLastLook(t *testing.T) {
 
 func TestModeAllIsHeldBackByAListOfTasksThatHasGrownOld(t *testing.T) {
 	t.Parallel()
-	for name, superseded := range map[string]bool{"skip": true, "retry": false} {
-		t.Run(name, func(t *testing.T) {
+	for _, superseded := range []policy.Superseded{policy.SupersededSkip, policy.SupersededRetry} {
+		t.Run(string(superseded), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				if wholly(w); !superseded {
-					w.policies[0].Tasks.Superseded = policy.SupersededRetry
-				}
+				wholly(w).Tasks.Superseded = superseded
 				id := w.campaign(failing("d", 20, 1)...)
 				var slow time.Time
 				come := w.atRead(id, lastLook, func() {
@@ -75,7 +74,7 @@ func TestModeAllIsHeldBackByAListOfTasksThatHasGrownOld(t *testing.T) {
 					return ""
 				})
 				r := w.sweep()
-				if !superseded { // which tasks are newer is not asked
+				if superseded == policy.SupersededRetry { // which tasks are newer is not asked
 					require.Len(t, w.tries(), 20)
 					return
 				}
@@ -160,12 +159,14 @@ func TestWhatAGateHoldsBackUnderItsClaimIsCountedUnderTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.campaign(failing("d", 350, 1)...)
-		var once sync.Once
+		var paused atomic.Bool
 		w.e.SetFault(func(c emulator.Call) emulator.Fault {
 			if c.Op != "RetryBatchTask" || slices.Contains(c.Targets, "d-00349") { // the first call
 				return ""
 			}
-			once.Do(func() { w.pause(store.Pause{Scope: store.PauseAll}) })
+			if !paused.Swap(true) {
+				w.pause(store.Pause{Scope: store.PauseAll})
+			}
 			return emulator.FaultThrottled
 		})
 		r := w.sweep()

@@ -12,44 +12,86 @@ import (
 	"retryd/internal/policy"
 )
 
-// lookUp marks the due targets whose device is not connected, where the policy wants that.
-// What it reads is kept for the sweep: a device that comes online meanwhile has its turn in
-// the next.
-func (t *taskSweep) lookUp(ctx context.Context, targets []target) error {
+// lookUpAtOnce is how many devices are looked up before it is reckoned again how many more
+// that takes.
+const lookUpAtOnce = 64
+
+// lookUp marks those of the due targets whose device is not connected, where the policy wants
+// that, and gives the others. It goes in their order until it has found as many as limits have
+// room for; those behind are not looked up. rows is how many the wave has. What is read is kept
+// for the sweep: a device that comes online meanwhile has its turn in the next.
+func (t *taskSweep) lookUp(ctx context.Context, due []*target, room, rows int) ([]*target, error) {
 	if !t.p.Targets.RequireOnline {
-		return nil
+		return due, nil
 	}
-	var ask []string
-	for _, row := range targets {
-		if _, known := t.online[row.Target.DeviceID]; row.verdict.Reason == policy.Due && !known {
-			ask = append(ask, row.Target.DeviceID)
+	var online []*target
+	rest := due
+	for len(rest) > 0 && len(online) < room {
+		need, calls := t.reckon(rest, room-len(online), len(due)-len(rest), len(online), rows)
+		next := rest[:min(need, lookUpAtOnce, len(rest))]
+		rest = rest[len(next):]
+		if err := t.readDevices(ctx, next, calls); err != nil {
+			return nil, err
+		}
+		for _, row := range next {
+			if status := t.online[row.Target.DeviceID]; status == iotda.DeviceOnline {
+				online = append(online, row)
+			} else {
+				row.verdict = policy.Verdict{Reason: policy.Offline, Detail: "the device is " + status}
+			}
 		}
 	}
-	if err := t.readDevices(ctx, ask); err != nil {
-		return err
-	}
-	for i := range targets {
-		v := &targets[i].verdict
-		if status := t.online[targets[i].Target.DeviceID]; v.Reason == policy.Due && status != iotda.DeviceOnline {
-			*v = policy.Verdict{Reason: policy.Offline, Detail: "the device is " + status}
-		}
-	}
-	return nil
+	return append(online, rest...), nil
 }
 
-// readDevices reads the statuses of devices: page by page through the whole instance where
-// that is fewer calls, else one by one.
-func (t *taskSweep) readDevices(ctx context.Context, ask []string) error {
-	// The first page tells how many there are.
-	for len(ask) > 1 && (!t.fleet.begun || t.fleet.next != "" && pages(t.fleet.left) < len(ask)) {
+// reckon gives how many more targets of the task have to be looked at until the room is used
+// up, and how many calls that takes one by one, if they are online as often as the ones so far
+// and the waves to come are like this one.
+func (t *taskSweep) reckon(rest []*target, room, looked, online, rows int) (need, calls int) {
+	left := max(t.left(), rows)
+	unknown := 0
+	for _, row := range rest {
+		if _, known := t.online[row.Target.DeviceID]; !known {
+			unknown++
+		}
+	}
+	need = min(room, len(rest)*left/rows) * (looked + 1) / (online + 1)
+	return max(need, 1), min(need, unknown*left/rows)
+}
+
+// left gives how many rows of the task the sweep has not decided about.
+func (t *taskSweep) left() (n int) {
+	for _, status := range t.p.Targets.Statuses {
+		n += t.task.Progress.Of(status)
+	}
+	for _, counted := range t.counts {
+		n -= counted
+	}
+	return n
+}
+
+// readDevices reads the devices of some targets: page by page through the whole instance where
+// that is fewer calls, else one by one. calls is what the latter takes for these and for those
+// that are likely to follow.
+func (t *taskSweep) readDevices(ctx context.Context, targets []*target, calls int) error {
+	var ask []string
+	for _, row := range targets {
+		ask = append(ask, row.Target.DeviceID)
+	}
+	read := func(id string) bool { _, known := t.online[id]; return known }
+	ask = slices.DeleteFunc(ask, read)
+	all := len(ask)
+	// The first page tells how many there are. As pages show some of these devices, they show
+	// as large a share of those that follow.
+	for len(ask) > 0 && (!t.fleet.begun && calls > 1 || t.fleet.next != "" && pages(t.fleet.left)*all < calls*len(ask)) {
 		if err := t.devicePage(ctx); err != nil {
 			return err
 		}
+		ask = slices.DeleteFunc(ask, read)
 	}
-	ask = slices.DeleteFunc(ask, func(id string) bool { _, known := t.online[id]; return known })
 	var mu sync.Mutex
 	g, single := errgroup.WithContext(ctx)
-	g.SetLimit(8) // the connection's concurrency and rate hold below that
+	g.SetLimit(singlesAtOnce)
 	for _, id := range ask {
 		g.Go(func() error {
 			d, _, err := t.client.Device(single, id)

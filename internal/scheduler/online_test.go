@@ -105,3 +105,93 @@ func TestAFleetIsLookedUpOnceInASweepHoweverManyWavesItTakes(t *testing.T) {
 		require.Len(t, w.tries(), 100)
 	})
 }
+
+// awaiting makes a task of failed devices in an instance that has many others.
+func awaiting(t *testing.T, failed, others, limit int) *world {
+	w := newWorld(t)
+	w.policies[0].Targets.RequireOnline = true
+	w.policies[0].Limits.TargetsPerSweep = limit
+	w.add(emulator.Task{Type: "moduleUpgrade", Devices: failing("z", others, 1)})
+	w.campaign(failing("d", failed, 1)...)
+	return w
+}
+
+func TestDevicesAreLookedUpOnlyAsFarAsTheLimitsReach(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := awaiting(t, 1200, 6000, 70)
+		r := w.sweep()
+		require.Equal(t, 70, r.Sent[policy.Accepted])
+		require.Equal(t, 1130, r.Counts[string(policy.Capped)])
+		pages, singles := lookedUp(w)
+		require.Equal(t, []int{1, 70}, []int{pages, singles})
+		time.Sleep(time.Hour)
+		w.policies[0].Limits.TargetsPerSweep = 0
+		w.sweep()
+		pages, singles = lookedUp(w)
+		require.LessOrEqual(t, pages+singles, 71+7200/50, "without a limit, pages take fewer")
+	})
+}
+
+func TestDevicesThatAreOfflineKeepNobodyBehindThemFromTheirTurn(t *testing.T) {
+	t.Parallel()
+	for _, from := range []int{0, 200, 400} { // where in the wave they are
+		synctest.Test(t, func(t *testing.T) {
+			w := awaiting(t, 500, 1000, 70)
+			offline := map[string]string{}
+			w.watch = collect(offline, func(e scheduler.Event) (string, bool) {
+				return e.Verdict.Detail, e.Kind == scheduler.Decided && e.Verdict.Reason == policy.Offline
+			})
+			for _, d := range failing("d", 500, 1)[from : from+100] {
+				w.e.SetOnline(d.ID, false)
+			}
+			r := w.sweep()
+			require.Equal(t, 70, r.Sent[policy.Accepted])
+			require.Equal(t, 430, r.Counts[string(policy.Capped)]+r.Counts[string(policy.Offline)])
+			require.Len(t, offline, r.Counts[string(policy.Offline)])
+			pages, singles := lookedUp(w)
+			require.LessOrEqual(t, pages+singles, 70+1500/50)
+			time.Sleep(time.Hour)
+			w.policies[0].Limits.TargetsPerSweep = 0
+			r = w.sweep()
+			require.Equal(t, 330, r.Sent[policy.Accepted])
+			require.Equal(t, 100, r.Counts[string(policy.Offline)])
+		})
+	}
+}
+
+func TestAWaveOfDevicesThatAreOfflineIsLookedUpOnPages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := awaiting(t, 1000, 4000, 20)
+		for _, d := range failing("d", 1000, 1) {
+			w.e.SetOnline(d.ID, false)
+		}
+		r := w.sweep()
+		require.Equal(t, 1000, r.Counts[string(policy.Offline)])
+		pages, singles := lookedUp(w)
+		require.LessOrEqual(t, pages, 5000/50+1)
+		require.LessOrEqual(t, singles, 20)
+	})
+}
+
+func TestAnApprovedDeviceThatIsOfflineGivesItsPlaceToNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.policies[0].Mode, w.policies[0].Targets.RequireOnline = policy.ModeApprove, true
+		id := w.campaign(failing("d", 20, 2)...)
+		w.sweep() // makes the ledger
+		w.approve(store.Approval{TaskID: id, PolicyHash: w.policies[0].Hash, Targets: 5, Until: time.Now().Add(48 * time.Hour)})
+		require.Equal(t, 5, w.sweep().Sent[policy.Accepted])
+		for target := range w.tries() {
+			w.e.SetOnline(target[len(id)+1:], false)
+		}
+		time.Sleep(time.Hour)
+		w.sweep() // sees that they failed
+		time.Sleep(4 * time.Hour)
+		r := w.sweep()
+		require.Equal(t, map[string]int{string(policy.Offline): 5, string(policy.Capped): 15}, r.Counts)
+		require.Empty(t, r.Sent)
+	})
+}

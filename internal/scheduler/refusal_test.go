@@ -92,27 +92,27 @@ func TestARefusalOfWhoAsksInTheMiddleOfADivisionIsFollowedByOneTarget(t *testing
 			}
 			return 0, ""
 		})
-		r := w.sweep()
-		require.Equal(t, map[policy.State]int{policy.Accepted: 20, policy.Released: 20}, r.Sent)
-		w.run(20 * time.Minute)
-		require.Equal(t, []int{40, 20, 20}, named()[:3])
-		w.holdsPromises()
+		w.run(40 * time.Minute)
+		require.Equal(t, []int{40, 20, 20, 1, 10, 9}, named())
 		require.Len(t, w.tries(), 40)
+		w.holdsPromises()
 	})
 }
 
 // TestModeAllIsNeverDivided: of a call that names nobody, there is nobody to set aside.
 func TestModeAllIsNeverDivided(t *testing.T) {
 	t.Parallel()
-	for _, code := range []string{"IOTDA.014299", "APIGW.0106"} {
+	for code, calls := range map[string]int{"IOTDA.014299": 2, "APIGW.0106": 3} { // the gateway knows no tasks
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			wholly(w)
 			w.campaign(failing("d", 40, 1)...)
 			named := w.refusals(func(int) (int, string) { return http.StatusBadRequest, code })
-			r := w.sweep()
-			require.Equal(t, map[policy.State]int{policy.Released: 1}, r.Sent)
-			require.Equal(t, []int{0}, named())
+			for range 3 {
+				require.Zero(t, w.sweep().Sent[policy.Rejected])
+				time.Sleep(time.Hour)
+			}
+			require.Equal(t, make([]int, calls), named())
 		})
 	}
 }

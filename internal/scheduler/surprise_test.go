@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,80 @@ func TestWhatSomebodyElseResolvedIsCountedOnceAndNotAsRecovered(t *testing.T) {
 			require.Equal(t, 0.0, metric(t, w, "retryd_targets_closed_total", "outcome=recovered"))
 			require.Equal(t, 0.0, metric(t, w, "retryd_attempts_settled_total", "outcome=recovered"))
 		})
+	})
+}
+
+// unresolved makes a task in which each of n targets was retried, and failed again. No policy
+// has it any more: what is read of its sub-tasks from now on is read to look for successes.
+func unresolved(t *testing.T, n int) (w *world, id string) {
+	w = newWorld(t)
+	id = w.campaign(append(failing("d", n, 2), emulator.Device{ID: "ok", Status: iotda.SubtaskSuccess})...)
+	w.sweeps(2, "retryd_attempts_total")
+	w.policies[0].Tasks.IDs = []string{"another"}
+	w.sweep()
+	return w, id
+}
+
+// shown counts what was read of a task's sub-tasks since a moment.
+func (w *world) shown(id string, since time.Time) (n int) {
+	for _, c := range w.calls("ShowBatchTask") {
+		if c.TaskID == id && c.At.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestLookingForSuccessesElsewhereTakesFewCallsAnHour(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, id := unresolved(t, 1100) // 22 pages
+		w.during(func(*scheduler.Scheduler, *store.Store) {
+			for i := range 12 {
+				since := time.Now()
+				w.e.ConsoleRetry(id, fmt.Sprintf("d-%05d", 1000+i))
+				time.Sleep(time.Hour)
+				require.LessOrEqual(t, w.shown(id, since), 20)
+			}
+			time.Sleep(60 * time.Hour)
+			require.Equal(t, 12.0, metric(t, w, "retryd_targets_closed_total", "outcome=resolved_elsewhere"), "each has its turn")
+			since := time.Now()
+			time.Sleep(60 * time.Hour)
+			quiet := time.Now()
+			time.Sleep(4 * time.Hour)
+			require.Positive(t, w.shown(id, since)) // the pass that began when the last ones succeeded
+			require.Zero(t, w.shown(id, quiet), "until another succeeds")
+		})
+	})
+}
+
+func TestLookingForSuccessesElsewhereTakesNoMoreCallsThanThereAreTargets(t *testing.T) {
+	t.Parallel()
+	for n, most := range map[int]int{1: 1, 3: 3, 40: 20, 300: 20} {
+		synctest.Test(t, func(t *testing.T) {
+			w, id := unresolved(t, n)
+			w.e.ConsoleRetry(id, "d-00000")
+			since := time.Now()
+			time.Sleep(10 * time.Minute)
+			w.sweep()
+			require.LessOrEqual(t, w.shown(id, since), most)
+			require.Equal(t, 1.0, metric(t, w, "retryd_targets_closed_total", "outcome=resolved_elsewhere"))
+		})
+	}
+}
+
+func TestATaskThatSucceededElsewhereAsAWholeTakesNoCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, id := unresolved(t, 1100)
+		for _, d := range failing("d", 1100, 0) {
+			w.e.ConsoleRetry(id, d.ID)
+		}
+		since := time.Now()
+		time.Sleep(time.Hour)
+		w.sweep()
+		require.Equal(t, 1100.0, metric(t, w, "retryd_targets_closed_total", "outcome=resolved_elsewhere"))
+		require.Zero(t, w.shown(id, since))
 	})
 }
 

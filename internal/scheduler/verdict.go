@@ -102,12 +102,10 @@ func (t *taskSweep) judge(ctx context.Context, targets []target) error {
 	if t.verdicts(targets) == 0 {
 		return nil
 	}
-	if t.p.Tasks.Superseded == policy.SupersededSkip {
-		if err := t.supersede(ctx, targets); err != nil {
-			return err
-		}
+	if t.p.Tasks.Superseded != policy.SupersededSkip {
+		return nil
 	}
-	return t.lookUp(ctx, targets)
+	return t.supersede(ctx, targets)
 }
 
 // freshListing makes sure that a newer task which has come since the list was read is in it.
@@ -138,7 +136,8 @@ func (t *taskSweep) supersede(ctx context.Context, targets []target) error {
 	return nil
 }
 
-// cap holds what is due against the limits: never-tried targets first.
+// cap holds what is due against the limits: never-tried targets first. One whose device has to
+// be online, and is not, takes nothing of them.
 func (t *taskSweep) cap(ctx context.Context, targets []target) error {
 	usage, err := t.o.Store.Usage(ctx, t.scope(), t.p, t.at)
 	if err != nil {
@@ -147,12 +146,27 @@ func (t *taskSweep) cap(ctx context.Context, targets []target) error {
 	if t.dry != nil {
 		t.dry.use(&usage, t.p, t.task.ID, t.o.Store.Now())
 	}
-	due, again := inTurn(targets, usage.Approved)
-	if usage.ApprovalCap >= 0 {
-		usage.ApprovalCap += again
-	}
 	usage.Claimed, usage.InFlight, usage.Open = usage.Claimed+t.observed, usage.InFlight+t.observed, usage.Open+t.counts[policy.Observed]
-	allowed, limit := t.p.Allowance(usage)
+	again, others := inTurn(targets, usage.Approved)
+	allowance := func() (int, string) {
+		u := usage
+		if u.ApprovalCap >= 0 {
+			u.ApprovalCap += len(again)
+		}
+		return t.p.Allowance(u)
+	}
+	allowed, _ := allowance()
+	if again, err = t.lookUp(ctx, again, allowed, len(targets)); err != nil {
+		return err
+	}
+	allowed, limit := allowance() // without what those that are offline would have used
+	if others, err = t.lookUp(ctx, others, allowed-len(again), len(targets)); err != nil {
+		return err
+	}
+	var due []*policy.Verdict
+	for _, row := range slices.Concat(again, others) {
+		due = append(due, &row.verdict)
+	}
 	through := t.p.Cap(due, allowed, limit)
 	if t.p.Mode == policy.ModeObserve {
 		t.observed += through
@@ -164,23 +178,22 @@ func anyDue(targets []target) bool {
 	return slices.ContainsFunc(targets, func(row target) bool { return row.verdict.Reason == policy.Due })
 }
 
-// inTurn gives the verdicts of the due targets in the order in which limits let them through:
-// those that the approval has been used for, of which there are again, then the ones that were
-// never tried, then the others.
-func inTurn(targets []target, approved map[string]int) (due []*policy.Verdict, again int) {
-	var untried, tried []*policy.Verdict
+// inTurn gives the due targets in the order in which limits let them through: again are those
+// that the approval has been used for, then the ones that were never tried, then the others.
+func inTurn(targets []target, approved map[string]int) (again, others []*target) {
+	var tried []*target
 	for i := range targets {
 		switch row := &targets[i]; {
 		case row.verdict.Reason != policy.Due:
 		case approved[row.Target.DeviceID] > 0:
-			due = append(due, &row.verdict)
+			again = append(again, row)
 		case row.Record.Counted == 0:
-			untried = append(untried, &row.verdict)
+			others = append(others, row)
 		default:
-			tried = append(tried, &row.verdict)
+			tried = append(tried, row)
 		}
 	}
-	return slices.Concat(due, untried, tried), len(due)
+	return again, append(others, tried...)
 }
 
 // takenOverBy tells whether the other task may take over devices of this one.

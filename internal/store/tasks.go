@@ -139,20 +139,21 @@ type Unresolved struct {
 	DeviceID, TaskType, Policy, Connection string
 }
 
-// Unresolved lists targets that may have been resolved by somebody else, by task.
-func (s *Store) Unresolved(ctx context.Context, projectID string) (map[string][]Unresolved, error) {
-	found := map[string][]Unresolved{}
-	err := each(ctx, s.read, func(rows *sql.Rows) error {
-		var task string
+// Unresolved lists the first targets of a task, by id after the one named, that may have been
+// resolved by somebody else.
+func (s *Store) Unresolved(ctx context.Context, projectID, taskID, after string, limit int) (found []Unresolved, err error) {
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
 		var u Unresolved
-		err := rows.Scan(&task, &u.DeviceID, &u.TaskType, &u.Policy, &u.Connection)
-		found[task] = append(found[task], u)
+		err := rows.Scan(&u.DeviceID, &u.TaskType, &u.Policy, &u.Connection)
+		found = append(found, u)
 		return err
-	}, `SELECT task_id, device_id, task_type, policy, connection FROM targets t WHERE project_id = ? AND device_id <> '*' AND counted > 0 AND closed_n <> counted
+	}, `SELECT device_id, task_type, policy, connection FROM targets t WHERE project_id = ? AND task_id = ? AND device_id > ?
+			AND device_id <> '*' AND counted > 0 AND closed_n <> counted
 			AND state IN ('failed', 'rejected') AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.project_id = t.project_id
-				AND a.task_id = t.task_id AND a.device_id = t.device_id AND `+openStates+`)`, projectID)
+				AND a.task_id = t.task_id AND a.device_id = t.device_id AND `+openStates+`)
+		ORDER BY device_id LIMIT ?`, projectID, taskID, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("read the unresolved targets: %w", err)
+		return nil, fmt.Errorf("read the unresolved targets of task %s: %w", taskID, err)
 	}
 	return found, nil
 }
