@@ -164,6 +164,7 @@ func TestWhatAGateHoldsBackUnderItsClaimIsCountedUnderTheGate(t *testing.T) {
 			if c.Op != "RetryBatchTask" || slices.Contains(c.Targets, "d-00349") { // the first call
 				return ""
 			}
+			time.Sleep(time.Second) // in which the first call gets through
 			if !paused.Swap(true) {
 				w.pause(store.Pause{Scope: store.PauseAll})
 			}
