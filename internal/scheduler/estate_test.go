@@ -145,6 +145,7 @@ func neverFasterThan(t testing.TB, calls []emulator.Call, perSecond float64, bur
 // indexOf gives the number at the end of a device's name.
 func indexOf(device string) int { return must(strconv.Atoi(device[strings.LastIndex(device, "-")+1:])) }
 
-func counted(t testing.TB, registry *prometheus.Registry, metric, label, value string) float64 {
-	return sum(t, &world{registry: registry}, metric, label, value)
+// outcomes counts the attempts that came to an outcome since the last start.
+func (f *estate) outcomes(outcome string) float64 {
+	return sum(f.t, &world{registry: f.registry}, "retryd_attempts_settled_total", "outcome", outcome)
 }

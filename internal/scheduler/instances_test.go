@@ -39,8 +39,8 @@ func TestTwoInstancesOfAProjectLeaveEachOthersTasksAlone(t *testing.T) {
 			require.NoError(t, s.Run(ctx))
 		})
 		require.Len(t, f.accepted(), 20)
-		require.Equal(t, 20.0, counted(t, f.registry, "retryd_attempts_settled_total", "outcome", "recovered"))
-		require.Zero(t, counted(t, f.registry, "retryd_attempts_settled_total", "outcome", "gone"))
+		require.Equal(t, 20.0, f.outcomes("recovered"))
+		require.Zero(t, f.outcomes("gone"))
 		require.Zero(t, f.logs.FilterMessage("connection down").Len())
 	})
 }

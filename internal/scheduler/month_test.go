@@ -125,7 +125,7 @@ func TestThirtyDaysOfTheFleetExample(t *testing.T) {
 					defer cancel()
 					require.NoError(t, s.Run(ctx))
 				})
-				recovered += counted(t, f.registry, "retryd_attempts_settled_total", "outcome", "recovered")
+				recovered += f.outcomes("recovered")
 			}
 		}
 		f.onlyFailedOnesOnceAtATime()

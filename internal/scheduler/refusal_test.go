@@ -84,10 +84,10 @@ func TestARefusalOfWhoAsksInTheMiddleOfADivisionIsFollowedByOneTarget(t *testing
 		w := newWorld(t)
 		w.campaign(failing("d", 40, 1)...)
 		named := w.refusals(func(n int) (int, string) {
-			switch {
-			case n == 1:
+			switch n {
+			case 1:
 				return http.StatusBadRequest, "IOTDA.014299"
-			case n == 3:
+			case 3:
 				return http.StatusForbidden, "APIGW.0302"
 			}
 			return 0, ""
