@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"retryd/internal/config"
+	"retryd/internal/policy"
 	"retryd/internal/store"
 )
 
@@ -167,12 +169,7 @@ func (c pauseCmd) Run(a *app) error {
 }
 
 func hasPolicy(c *config.Config, name string) bool {
-	for _, p := range c.Policies {
-		if p.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.Policies, func(p *policy.Policy) bool { return p.Name == name })
 }
 
 type resumeCmd struct {

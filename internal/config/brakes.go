@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -100,20 +101,11 @@ func (d *decoder) blackouts(r *rawFile, name string) (blackouts []policy.Blackou
 			d.problem(raw.of("to"), "to is not after from")
 			continue
 		}
-		if raw.Policies.all || contains(raw.Policies.names, name) {
+		if raw.Policies.all || slices.Contains(raw.Policies.names, name) {
 			blackouts = append(blackouts, policy.Blackout{From: from, To: to, Why: clip(raw.Why)})
 		}
 	}
 	return blackouts
-}
-
-func contains(list []string, name string) bool {
-	for _, s := range list {
-		if s == name {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *decoder) moment(a at, key, text string, zone *time.Location) (time.Time, bool) {

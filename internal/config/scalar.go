@@ -26,7 +26,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, key string) {
 	}
 	switch {
 	case v.Type() == durationType:
-		duration, err := parseDuration(text)
+		duration, err := ParseDuration(text)
 		if err != nil {
 			d.problem(n, "%s must be a duration such as 30s, 15m, 12h or 14d, not %q", key, clip(text))
 		}
@@ -103,7 +103,8 @@ const day = 24 * time.Hour
 
 var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
 
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration reads 30m, 12h, 2d or 1d12h: what Go has, and days. Negative ones are refused.
+func ParseDuration(text string) (time.Duration, error) {
 	total := time.Duration(0)
 	if m := days.FindStringSubmatch(text); m != nil {
 		n, err := strconv.Atoi(m[1])

@@ -93,11 +93,7 @@ func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker
 			return "", false, err
 		}
 	}
-	readAt := wave.Begun
-	if t.p.Tasks.Superseded == policy.SupersededSkip && t.listing.begun.Before(readAt) {
-		readAt = t.listing.begun // it says which tasks are newer
-	}
-	err = t.send(ctx, targets, readAt)
+	err = t.send(ctx, targets, t.decidedAsOf(wave.Begun))
 	var shut *gateError
 	if errors.As(err, &shut) { // what was not sent waits for the same reason; the task closes at its next wave
 		for i := range targets {

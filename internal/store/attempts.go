@@ -28,7 +28,7 @@ func (s *Store) OpenTasks(ctx context.Context, projectID string) (tasks []OpenTa
 		return nil
 	}, `SELECT task_id, min(task_type), count(*),
 			coalesce((SELECT identity FROM tasks WHERE tasks.project_id = attempts.project_id AND tasks.task_id = attempts.task_id), '') FROM attempts
-		WHERE project_id = ? AND state IN ('claimed', 'accepted', 'unknown') AND state <> 'claimed'
+		WHERE project_id = ? AND `+openStates+` AND state <> 'claimed'
 		GROUP BY task_id ORDER BY task_id DESC`, projectID)
 	if err != nil {
 		return nil, fmt.Errorf("read the tasks with open attempts: %w", err)
@@ -45,7 +45,7 @@ func (s *Store) OpenAttempts(ctx context.Context, projectID, taskID string) (att
 	}, `SELECT project_id, task_id, device_id, n, state, task_type, policy, connection,
 			claimed_at, answered_at, fail_seen_at, motion_seen, settle, stale_after, wait_retry_fails
 		FROM attempts WHERE project_id = ? AND task_id = ?
-			AND state IN ('claimed', 'accepted', 'unknown') AND state <> 'claimed' ORDER BY device_id`, projectID, taskID)
+			AND `+openStates+` AND state <> 'claimed' ORDER BY device_id`, projectID, taskID)
 	if err != nil {
 		return nil, fmt.Errorf("read the open attempts of task %s: %w", taskID, err)
 	}
@@ -94,7 +94,7 @@ func (s *Store) Totals(ctx context.Context) (t Totals, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT coalesce(sum(counted), 0), count(*) FILTER (WHERE counted > 0),
 		count(*) FILTER (WHERE closed_outcome = 'recovered') FROM targets`).Scan(&t.Attempts, &t.Targets, &t.Recovered)
 	if err == nil {
-		err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE state IN ('claimed', 'accepted', 'unknown')`).Scan(&t.Open)
+		err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE `+openStates).Scan(&t.Open)
 	}
 	if err != nil {
 		return Totals{}, fmt.Errorf("sum up the ledger: %w", err)

@@ -118,7 +118,7 @@ func (s *Store) Resume(ctx context.Context, p Pause, a Action) (pauses, halts in
 
 // OpenIn counts the open attempts that a pause does not call back.
 func (s *Store) OpenIn(ctx context.Context, p Pause) (n int, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT coalesce(sum(weight), 0) FROM attempts WHERE state IN ('claimed', 'accepted', 'unknown')
+	err = s.read.QueryRowContext(ctx, `SELECT coalesce(sum(weight), 0) FROM attempts WHERE `+openStates+`
 		AND (? = 'all' OR ? = 'connection' AND connection = ? OR ? = 'policy' AND policy = ?
 			OR ? = 'task' AND project_id = ? AND task_id = ? OR ? = 'device' AND project_id = ? AND task_id = ? AND device_id = ?)`,
 		p.Scope, p.Scope, p.Connection, p.Scope, p.Policy, p.Scope, p.ProjectID, p.TaskID, p.Scope, p.ProjectID, p.TaskID, p.DeviceID).Scan(&n)
