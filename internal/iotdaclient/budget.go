@@ -63,6 +63,14 @@ func (b *Budget) Set(rps float64, burst int) {
 	b.apply()
 }
 
+// Drain uses up what may leave at once: somebody else may have used it a moment ago.
+func (b *Budget) Drain() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.limiter.AllowN(now, max(int(b.limiter.TokensAt(now)), 0))
+}
+
 // PerSecond gives the calls per second that are allowed at present.
 func (b *Budget) PerSecond() float64 {
 	b.mu.Lock()

@@ -55,11 +55,13 @@ type Metrics struct {
 	RateLimit       *prometheus.GaugeVec     // connection
 	ConnectionUp    *prometheus.GaugeVec     // connection, reason
 	Surprises       *prometheus.CounterVec   // connection, kind
+	LeaseHeld       *prometheus.GaugeVec     // connection
 	ClockOffset     *prometheus.GaugeVec     // connection
 	CredentialsEnd  *prometheus.GaugeVec     // connection
 
 	LedgerWrites prometheus.Histogram
 	LedgerErrors prometheus.Counter
+	LedgerFenced prometheus.Counter
 	OldestOpen   *prometheus.GaugeVec // connection
 	configInfo   *prometheus.GaugeVec // hash
 	reloadOK     prometheus.Gauge
@@ -101,10 +103,12 @@ func New(reg prometheus.Registerer, known Known) *Metrics {
 		ConnectionUp:    f.gauge("connection_up", "1 if the last reading of the connection's tasks succeeded; else 0, with the class of its error as reason.", "connection", "reason"),
 		ClockOffset:     f.gauge("clock_offset_seconds", "How far this machine's clock is ahead of the platform's.", "connection"),
 		CredentialsEnd:  f.gauge("credentials_expiry_timestamp_seconds", "When the token or temporary key that the last call was made with ends, where that is known.", "connection"),
+		LeaseHeld:       f.gauge("lease_held", "1 if this replica drives the connection, 0 if another does, or nobody.", "connection"),
 		Surprises:       f.counter("platform_surprises_total", "Replies that contradict what is known of the platform.", "connection", "kind"),
 
 		LedgerWrites: f.histogram("ledger_write_duration_seconds", "Duration of one transaction that writes the ledger.", prometheus.DefBuckets).WithLabelValues().(prometheus.Histogram),
 		LedgerErrors: f.counter("ledger_errors_total", "Transactions on the ledger that failed.").WithLabelValues(),
+		LedgerFenced: f.counter("ledger_fenced_total", "Transactions on the ledger that were refused because another replica drives the budget now.").WithLabelValues(),
 		configInfo:   f.gauge("config_info", "Always 1; a hash of the configuration that is in force.", "hash"),
 		reloadOK:     f.gauge("config_last_reload_successful", "1 if the last reload took the configuration, or there was none.").WithLabelValues(),
 		reloadAt:     f.gauge("config_last_reload_success_timestamp_seconds", "When the configuration that is in force was read."),
@@ -175,9 +179,27 @@ func (m *Metrics) RemoveConnection(name string) {
 	labels := prometheus.Labels{"connection": name}
 	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
 		m.Requests, m.RequestDuration, m.Throttled, m.RateLimit, m.ConnectionUp, m.Surprises, m.ClockOffset,
-		m.CredentialsEnd, m.OldestOpen,
+		m.CredentialsEnd, m.OldestOpen, m.LeaseHeld,
 	} {
 		v.DeletePartialMatch(labels)
+	}
+}
+
+// SetLease sets whether this replica drives a connection.
+func (m *Metrics) SetLease(connection string, held bool) {
+	n := 0.0
+	if held {
+		n = 1
+	}
+	m.LeaseHeld.WithLabelValues(connection).Set(n)
+}
+
+// Standby takes away the series that say how a connection and its policies stand: the replica that
+// drives it has them. What was counted here stays.
+func (m *Metrics) Standby(connection string) {
+	m.SetLease(connection, false)
+	for _, v := range []*prometheus.GaugeVec{m.Targets, m.Tasks, m.LastSuccess, m.NextSweep, m.ConnectionUp, m.ClockOffset, m.CredentialsEnd, m.OldestOpen} {
+		v.DeletePartialMatch(prometheus.Labels{"connection": connection})
 	}
 }
 

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -54,44 +53,4 @@ func (c *connection) when(t time.Time) time.Time {
 // on its wall clock only.
 func stale(readAt time.Time) bool {
 	return max(time.Since(readAt), time.Now().Round(0).Sub(readAt.Round(0))) > freshness
-}
-
-// gap is a time in which nobody drove the ledger: retryd was down, or the machine slept.
-type gap struct{ from, to time.Time }
-
-// since gives how much of the gap is after t.
-func (g gap) since(t time.Time) time.Duration {
-	if g.from.After(t) {
-		t = g.from
-	}
-	return max(g.to.Sub(t), 0)
-}
-
-// gapAtLeast is the shortest gap between two signs of life, which come every minute.
-const gapAtLeast = 3 * time.Minute
-
-// beat writes a sign of life, and notes how long there was none.
-func (s *Scheduler) beat(ctx context.Context) error {
-	before, err := s.o.Store.Beat(ctx)
-	if err != nil {
-		return err
-	}
-	now := s.o.Store.Now()  // not sooner: the machine may have slept before the sign was written
-	if now.Before(before) { // the clock was put back: what looked like a gap may have been none
-		s.mu.Lock()
-		s.down = gap{}
-		s.mu.Unlock()
-	}
-	if !before.IsZero() && now.Sub(before) >= gapAtLeast {
-		s.mu.Lock()
-		s.down = gap{before, now}
-		s.mu.Unlock()
-	}
-	return nil
-}
-
-func (s *Scheduler) lastGap() gap {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.down
 }

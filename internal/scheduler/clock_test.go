@@ -126,7 +126,7 @@ func TestAKilledSweepWhoseTickIsSkippedIsSkippedOnce(t *testing.T) {
 			_, err := l.Baseline(t.Context(), "upgrades", "prod")
 			require.NoError(t, err)
 			time.Sleep(2 * time.Hour)
-			_, err = l.Beat(t.Context())
+			_, err = l.Acquire(t.Context(), "host  "+project, store.Replica{ID: "killed"}, time.Minute)
 			require.NoError(t, err)
 			_, err = l.StartTick(t.Context(), store.Tick{Policy: "upgrades", Connection: "prod", Tick: time.Now(), Started: time.Now()})
 			require.NoError(t, err)

@@ -45,6 +45,8 @@ type connection struct {
 	vanished  bool                 // more tasks went at once than can be believed
 
 	workers map[*policy.Policy]*worker // nil key: the regular observation
+	drive   *drive
+	term    context.Context // of the lease that they work under; nil = they do not
 }
 
 // worker is a goroutine that can be stopped.
@@ -54,14 +56,28 @@ type worker struct {
 }
 
 func newConnection(s *Scheduler, n Connection) *connection {
+	budget := n.Budget
+	if budget == "" {
+		budget = n.Identity
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := &connection{
-		Scheduler: s, name: n.Client.Name(), identity: n.Identity, hash: n.Hash, client: n.Client, circuit: s.circuitOf(n.Identity),
+		Scheduler: s, drive: s.driveOf(budget), name: n.Client.Name(), identity: n.Identity, hash: n.Hash, client: n.Client, circuit: s.circuitOf(n.Identity),
 		log:  s.o.Log.With(zap.String("connection", n.Client.Name())),
 		turn: semaphore.NewWeighted(1), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
 		posted: map[string]int{}, elsewhere: map[string]elsewhere{}, workers: map[*policy.Policy]*worker{},
 	}
 	c.policies.Store(&[]*policy.Policy{})
 	return c
+}
+
+// ledger gives the ledger under the lease of the connection's budget.
+func (c *connection) ledger() *store.Store {
+	if c.dry != nil { // what it writes, it would write without one too
+		return c.o.Store
+	}
+	return c.drive.under()
 }
 
 // current gives the policies that apply now.
@@ -84,7 +100,7 @@ func (c *connection) start(ctx context.Context, p *policy.Policy, run func(conte
 	if c.workers[p] != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := c.drive.during(ctx)
 	w := &worker{cancel, make(chan struct{})}
 	c.workers[p] = w
 	c.Scheduler.workers.Go(func() {
@@ -115,13 +131,21 @@ func (c *connection) waitForOutdated() {
 	}
 }
 
-// stop ends what is left of a connection.
-func (c *connection) stop() {
+// halt ends what the connection does, until it is started again.
+func (c *connection) halt() {
 	for _, w := range c.workers {
 		w.cancel()
+	}
+	for _, w := range c.workers {
 		<-w.done
 	}
 	clear(c.workers)
+	c.term = nil
+}
+
+// stop ends a connection for good.
+func (c *connection) stop() {
+	c.halt()
 	c.client.Close()
 }
 
@@ -196,7 +220,7 @@ func (c *connection) foreign(identity string) bool {
 
 // knownTasks gives what the ledger knows of the connection's own tasks.
 func (c *connection) knownTasks(ctx context.Context) (map[string]store.KnownTask, error) {
-	known, err := c.o.Store.KnownTasks(ctx, c.client.ProjectID())
+	known, err := c.ledger().KnownTasks(ctx, c.client.ProjectID())
 	maps.DeleteFunc(known, func(_ string, t store.KnownTask) bool { return c.foreign(t.Identity) })
 	return known, err
 }

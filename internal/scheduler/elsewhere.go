@@ -72,7 +72,7 @@ func (c *connection) lookOn(ctx context.Context, t iotda.Task, pass elsewhere) e
 	}
 	all := t.Status == iotda.TaskSuccess && t.Progress.Success == t.Progress.Total
 	for {
-		targets, err := c.o.Store.Unresolved(ctx, c.client.ProjectID(), t.ID, pass.after, elsewhereRows)
+		targets, err := c.ledger().Unresolved(ctx, c.client.ProjectID(), t.ID, pass.after, elsewhereRows)
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (c *connection) lookOn(ctx context.Context, t iotda.Task, pass elsewhere) e
 
 // resolve closes targets that somebody else has resolved.
 func (c *connection) resolve(ctx context.Context, t iotda.Task, resolved []store.Unresolved) error {
-	closed, err := c.o.Store.ResolvedElsewhere(ctx, c.client.ProjectID(), t.ID, resolved)
+	closed, err := c.ledger().ResolvedElsewhere(ctx, c.client.ProjectID(), t.ID, resolved)
 	if err != nil {
 		return err
 	}

@@ -18,13 +18,13 @@ const spreadMax = 30 * time.Second
 // follow sweeps one policy on one connection at each of its ticks.
 func (s *Scheduler) follow(ctx context.Context, c *connection, p *policy.Policy) {
 	log := s.o.Log.With(zap.String("policy", p.Name), zap.String("connection", c.name))
-	if last, ok, err := s.o.Store.LastComplete(ctx, p.Name, c.name); err == nil && ok {
+	if last, ok, err := c.ledger().LastComplete(ctx, p.Name, c.name); err == nil && ok {
 		s.o.Metrics.SetTargets(c.name, p.Name, last.Counts)
 		s.o.Metrics.SetTasks(c.name, p.Name, last.States)
 		s.o.Metrics.LastSuccess.WithLabelValues(c.name, p.Name).Set(metrics.Seconds(last.Finished))
 	}
 	for ctx.Err() == nil {
-		baseline, err := s.o.Store.Baseline(ctx, p.Name, c.name)
+		baseline, err := c.ledger().Baseline(ctx, p.Name, c.name)
 		if err != nil {
 			if ctx.Err() == nil {
 				log.Error("the ledger cannot be read: no sweep before it can", zap.Error(err))
@@ -75,14 +75,14 @@ func (s *Scheduler) tick(ctx context.Context, c *connection, p *policy.Policy, t
 // skip leaves out a tick that was missed while retryd was down for longer than catch_up. A
 // tick that only waits its turn is never skipped.
 func (s *Scheduler) skip(ctx context.Context, c *connection, p *policy.Policy, tick time.Time, missed int) bool {
-	if err := s.beat(ctx); err != nil { // a machine that slept notices it here first
+	if err := s.renew(ctx); err != nil { // a machine that slept notices it here first
 		if ctx.Err() == nil {
 			s.o.Log.Error("the ledger does not take that retryd is alive", zap.Error(err))
 			sleep(ctx, 10*time.Second)
 		}
 		return true // it comes up again
 	}
-	down := s.lastGap().since(tick)
+	down := c.drive.lastGap().since(tick)
 	if down <= p.CatchUp {
 		return false
 	}
@@ -98,7 +98,7 @@ func (s *Scheduler) skip(ctx context.Context, c *connection, p *policy.Policy, t
 	if c.clockTrouble() != "" {
 		return false
 	}
-	err := s.o.Store.SkipTick(ctx, store.Tick{Policy: p.Name, Connection: c.name, Tick: tick, Why: SkippedDowntime, Missed: missed})
+	err := c.ledger().SkipTick(ctx, store.Tick{Policy: p.Name, Connection: c.name, Tick: tick, Why: SkippedDowntime, Missed: missed})
 	log := s.o.Log.With(zap.String("policy", p.Name), zap.String("connection", c.name), zap.Time("tick", tick), zap.Int("earlier_ticks", missed))
 	if err != nil {
 		if ctx.Err() == nil {

@@ -53,7 +53,7 @@ func (m *missing) note(taskID string, err error, read bool) {
 func (m *missing) settle(ctx context.Context, open int) error {
 	if m.dry == nil {
 		m.askForForgotten(ctx)
-		if err := m.o.Store.MissTasks(ctx, m.client.ProjectID(), m.lost, m.found); err != nil {
+		if err := m.ledger().MissTasks(ctx, m.client.ProjectID(), m.lost, m.found); err != nil {
 			return err
 		}
 	}
@@ -92,7 +92,7 @@ func (m *missing) settle(ctx context.Context, open int) error {
 
 // bury closes what is open of a task that has gone.
 func (m *missing) bury(ctx context.Context, taskID string) error {
-	attempts, err := m.o.Store.OpenAttempts(ctx, m.client.ProjectID(), taskID)
+	attempts, err := m.ledger().OpenAttempts(ctx, m.client.ProjectID(), taskID)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *missing) bury(ctx context.Context, taskID string) error {
 		return err
 	}
 	m.log.Info("a task is gone", zap.String("task", taskID), zap.String("task_name", w.task.Name), zap.Int("open_attempts", len(attempts)))
-	return m.o.Store.TaskGone(ctx, m.client.ProjectID(), taskID)
+	return m.ledger().TaskGone(ctx, m.client.ProjectID(), taskID)
 }
 
 // askForForgotten reads tasks without open attempts that have not been listed for a day, so
@@ -122,7 +122,7 @@ func (m *missing) askForForgotten(ctx context.Context) {
 		if _, listed := m.listed.task(id); listed {
 			continue
 		}
-		if attempts, err := m.o.Store.OpenAttempts(ctx, m.client.ProjectID(), id); err != nil || len(attempts) > 0 {
+		if attempts, err := m.ledger().OpenAttempts(ctx, m.client.ProjectID(), id); err != nil || len(attempts) > 0 {
 			continue
 		}
 		asked++

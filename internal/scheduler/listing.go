@@ -56,7 +56,7 @@ func (c *connection) list(ctx context.Context, since time.Time) (*listing, error
 	if c.dry != nil {
 		return l, nil
 	}
-	return l, c.o.Store.SeeTasks(ctx, c.client.ProjectID(), c.rows(l.tasks))
+	return l, c.ledger().SeeTasks(ctx, c.client.ProjectID(), c.rows(l.tasks))
 }
 
 // downReason gives the class of an error, for a metric's label.

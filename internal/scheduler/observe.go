@@ -23,13 +23,13 @@ import (
 // connection is returned.
 func (c *connection) observe(ctx context.Context, l *listing) error {
 	if c.dry == nil {
-		if n, err := c.o.Store.Abandon(ctx); err != nil {
+		if n, err := c.ledger().Abandon(ctx); err != nil {
 			return err
 		} else if n > 0 {
 			c.log.Warn("attempts whose answer could not be written count as unknown", zap.Int("attempts", n))
 		}
 	}
-	tasks, err := c.o.Store.OpenTasks(ctx, c.client.ProjectID())
+	tasks, err := c.ledger().OpenTasks(ctx, c.client.ProjectID())
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (c *connection) observe(ctx context.Context, l *listing) error {
 	missing := &missing{connection: c, known: known, listed: l, idle: map[string]bool{}}
 	var row failures
 	for _, task := range tasks {
-		attempts, err := c.o.Store.OpenAttempts(ctx, c.client.ProjectID(), task.ID)
+		attempts, err := c.ledger().OpenAttempts(ctx, c.client.ProjectID(), task.ID)
 		if err != nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func (w *watch) settle(ctx context.Context, settlements []policy.Settlement) err
 	if w.clockTrouble() != "" { // it was set while they were read: their times may be wrong
 		return nil
 	}
-	settled, err := w.o.Store.Settle(ctx, settlements)
+	settled, err := w.ledger().Settle(ctx, settlements)
 	if err != nil {
 		return err
 	}

@@ -26,22 +26,27 @@ var errRefused = errors.New("the platform refused to retry the task")
 // post is one retry call, or the several that a refused one is divided into.
 type post struct {
 	*taskSweep
-	ctx, inFlight context.Context // inFlight outlives ctx, by the grace
-	readAt        time.Time
-	whole         bool     // it names nobody, and re-runs the whole task
-	calls         int      // under the claim
-	released      []string // devices whose claims were taken back
+	ctx      context.Context
+	inFlight context.Context // of the call: it outlives ctx by the grace, but not the lease
+	kept     context.Context // of writing what came of it: for as long as the program runs, and the grace
+	readAt   time.Time
+	whole    bool     // it names nobody, and re-runs the whole task
+	calls    int      // under the claim
+	released []string // devices whose claims were taken back
 }
 
 // call sends claimed attempts and writes down what came of them.
 func (p *post) call(program context.Context, claimed []store.Claimed) error {
 	inFlight, cancel := stopping(program)
 	defer cancel()
-	p.inFlight = inFlight
+	p.inFlight, cancel = p.drive.during(inFlight)
+	defer cancel()
+	p.kept, cancel = stopping(p.life(program))
+	defer cancel()
 	answers, err := p.try(claimed)
 	switch e := iotdaclient.AsError(err); {
 	case err == nil:
-		return errors.Join(p.note(answers), p.taken(inFlight))
+		return errors.Join(p.note(answers), p.taken(p.kept))
 	case p.ofTargets(err):
 		return p.halve(claimed, e)
 	case errors.Is(err, errRefused):
@@ -85,7 +90,7 @@ func (p *post) note(answers []store.Answer) error {
 			p.released = append(p.released, a.DeviceID)
 		}
 	}
-	return p.write(p.inFlight, answers)
+	return p.write(p.kept, answers)
 }
 
 // ofTask tells whether a refusal is of the task and not of who asks: the gateway knows no
@@ -104,7 +109,7 @@ func (t *taskSweep) taken(ctx context.Context) error {
 	if k.Refusals == 0 {
 		return nil
 	}
-	return t.o.Store.RefuseTask(context.WithoutCancel(ctx), t.client.ProjectID(), t.task.ID, "")
+	return t.ledger().RefuseTask(context.WithoutCancel(ctx), t.client.ProjectID(), t.task.ID, "")
 }
 
 // gatesAgain checks the gates once more after the claim. From the second call on the ledger's
@@ -116,7 +121,7 @@ func (p *post) gatesAgain() error {
 	if p.calls++; p.calls == 1 {
 		return nil
 	}
-	g, err := p.o.Store.Gates(p.ctx, p.scope())
+	g, err := p.ledger().Gates(p.ctx, p.scope())
 	if err == nil {
 		err = g.Err()
 	}
@@ -189,7 +194,7 @@ func (p *post) halve(claimed []store.Claimed, e *iotdaclient.Error) error {
 	if d.ofTask() {
 		return p.refusedWhole(d.untaken(), d.why)
 	}
-	return errors.Join(p.note(append(d.done, d.singles()...)), p.taken(p.inFlight))
+	return errors.Join(p.note(append(d.done, d.singles()...)), p.taken(p.kept))
 }
 
 // division is a refused call that is being divided.
@@ -286,7 +291,7 @@ func (p *post) refusedWhole(claimed []store.Claimed, e *iotdaclient.Error) error
 	if p.refused.Swap(true) {
 		return err
 	}
-	return errors.Join(err, p.o.Store.RefuseTask(context.WithoutCancel(p.inFlight), p.client.ProjectID(), p.task.ID, standing(p.task)))
+	return errors.Join(err, p.ledger().RefuseTask(context.WithoutCancel(p.kept), p.client.ProjectID(), p.task.ID, standing(p.task)))
 }
 
 func devicesOf(claimed []store.Claimed) []string {

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,6 +35,10 @@ type Options struct {
 	Metrics *metrics.Metrics
 	Log     *zap.Logger
 	Watch   func(Event) // called from several goroutines
+	// Replica is this process to others with the same ledger; one without an id is given one.
+	Replica store.Replica
+	// LeaseTTL is how long a replica that is dead keeps a budget; 0 = 15 s.
+	LeaseTTL time.Duration
 }
 
 // Setup is what a configuration says: it can be replaced while the scheduler runs.
@@ -41,12 +46,14 @@ type Setup struct {
 	Policies    []*policy.Policy // in file order
 	Connections []Connection
 	Retention   time.Duration // of history in the ledger
+	Hash        string        // of the configuration
 }
 
 // Connection is an instance of the platform.
 type Connection struct {
 	Client   *iotdaclient.Client
 	Identity string // of the instance and project, whatever the connection is called
+	Budget   string // that it shares, and is leased with; empty = one of its own
 	Hash     string // of its configuration: a connection is replaced when this changes
 }
 
@@ -61,10 +68,11 @@ type Scheduler struct {
 	mu          sync.Mutex
 	connections []*connection
 	policies    []*policy.Policy
+	configHash  string
 	circuits    map[string]*circuit // by identity of the connection: they outlive reloads
+	drives      map[string]*drive   // by budget
 	running     context.Context     // of Run; nil = it does not run
 	workers     sync.WaitGroup
-	down        gap
 }
 
 // New makes a scheduler. It does not call anything.
@@ -72,7 +80,16 @@ func New(o Options) *Scheduler {
 	if o.Watch == nil {
 		o.Watch = func(Event) {}
 	}
-	s := &Scheduler{o: o, circuits: map[string]*circuit{}}
+	if o.LeaseTTL == 0 {
+		o.LeaseTTL = 15 * time.Second
+	}
+	if o.Replica.ID == "" {
+		o.Replica.ID = rand.Text()
+	}
+	if o.Replica.Started.IsZero() {
+		o.Replica.Started = o.Store.Now()
+	}
+	s := &Scheduler{o: o, circuits: map[string]*circuit{}, drives: map[string]*drive{}}
 	s.Apply(o.Setup)
 	return s
 }
@@ -93,7 +110,7 @@ func (s *Scheduler) Apply(setup Setup) {
 		}
 	}
 	s.mu.Lock()
-	s.connections, s.policies = after, setup.Policies
+	s.connections, s.policies, s.configHash = after, setup.Policies, setup.Hash
 	s.retention.Store(int64(setup.Retention))
 	s.mu.Unlock()
 	for _, c := range before {
@@ -110,9 +127,13 @@ func (s *Scheduler) Apply(setup Setup) {
 	}
 	for _, c := range after {
 		s.o.Metrics.AddConnection(c.name, c.client.Budget().PerSecond())
-		if running != nil {
-			c.startMissing(running)
-		}
+	}
+	if running == nil {
+		return
+	}
+	s.attend()
+	if err := errors.Join(s.renew(running), s.share(running)); err != nil && running.Err() == nil { // what the others are to know of it
+		s.o.Log.Error("the leases of the new configuration are not taken yet", zap.Error(err))
 	}
 }
 
@@ -152,9 +173,8 @@ func (c *connection) keep(policies []*policy.Policy) (own []*policy.Policy) {
 	return own
 }
 
+// circuitOf gives the circuit of a connection. The caller holds s.mu.
 func (s *Scheduler) circuitOf(identity string) *circuit {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.circuits[identity] == nil {
 		s.circuits[identity] = &circuit{}
 	}
@@ -185,25 +205,35 @@ func (s *Scheduler) Close() {
 // Run sweeps whenever a policy is due, until the context ends. Calls in flight then get
 // 5 seconds; what is not answered by then counts as unknown.
 func (s *Scheduler) Run(ctx context.Context) error {
-	if err := s.beat(ctx); err != nil {
-		return fmt.Errorf("note that retryd is alive: %w", err)
+	if err := s.renew(ctx); err != nil {
+		return err
 	}
 	s.applying.Lock()
 	s.mu.Lock()
 	s.running = ctx
 	s.mu.Unlock()
-	for _, c := range s.all() {
-		c.startMissing(ctx)
-	}
+	err := s.share(ctx)
 	s.applying.Unlock()
-	s.housekeep(ctx)
+	keep, stop := context.WithCancel(context.WithoutCancel(ctx)) // until calls in flight have ended
+	defer stop()
+	beside := sync.WaitGroup{}
+	if err == nil {
+		if s.o.Store.Shared() {
+			beside.Go(func() { s.keepLeases(keep) })
+			beside.Go(func() { s.followLeases(ctx) })
+		}
+		s.housekeep(ctx)
+	}
 	s.applying.Lock() // a change that is under way ends first
-	defer s.applying.Unlock()
+	s.workers.Wait()
+	s.leave()
 	s.mu.Lock()
 	s.running = nil
 	s.mu.Unlock()
-	s.workers.Wait()
-	return nil
+	s.applying.Unlock()
+	stop()
+	beside.Wait()
+	return err
 }
 
 // Sweep sweeps each named policy now, all where no name is given, on each of its
@@ -229,6 +259,13 @@ func (s *Scheduler) once(ctx context.Context, names []string) ([]Report, error) 
 		}
 	}
 	connections := s.all()
+	if len(connections) > 0 && connections[0].dry == nil {
+		release, err := s.hold(ctx, connections)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
 	reports := make([][]Report, len(connections))
 	g := errgroup.Group{}
 	for i, c := range connections {
@@ -241,7 +278,7 @@ func (s *Scheduler) once(ctx context.Context, names []string) ([]Report, error) 
 					return ctx.Err()
 				}
 				if c.dry == nil { // the policy has been seen from now on
-					if _, err := s.o.Store.Baseline(ctx, p.Name, c.name); err != nil {
+					if _, err := c.ledger().Baseline(ctx, p.Name, c.name); err != nil {
 						return err
 					}
 				}
@@ -258,8 +295,10 @@ func (s *Scheduler) once(ctx context.Context, names []string) ([]Report, error) 
 func (s *Scheduler) housekeep(ctx context.Context) {
 	forgot := time.Now().Add(-time.Hour)
 	for ctx.Err() == nil {
-		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
-			s.o.Log.Error("the ledger does not take that retryd is alive", zap.Error(err))
+		if !s.o.Store.Shared() {
+			if err := s.renew(ctx); err != nil && ctx.Err() == nil {
+				s.o.Log.Error("the ledger does not take that retryd is alive", zap.Error(err))
+			}
 		}
 		trouble, dated := "", false
 		for _, c := range s.all() {
@@ -279,7 +318,7 @@ func (s *Scheduler) housekeep(ctx context.Context) {
 		if oldest, err := s.o.Store.OldestOpen(ctx); err == nil {
 			s.o.Metrics.OldestOpen.Reset()
 			for _, c := range s.all() {
-				if at, ok := oldest[c.client.ProjectID()]; ok {
+				if at, ok := oldest[c.client.ProjectID()]; ok && c.drive.term() != nil {
 					s.o.Metrics.OldestOpen.WithLabelValues(c.name).Set(metrics.Seconds(at))
 				}
 			}

@@ -76,7 +76,7 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 		rows[row.Target.DeviceID] = row
 		claim.Candidates = append(claim.Candidates, store.Candidate{DeviceID: row.Target.DeviceID, LastN: row.Record.N, Max: t.p.CauseOf(row.Facts).Max})
 	}
-	claimed, dropped, err := t.o.Store.Claim(ctx, claim)
+	claimed, dropped, err := t.ledger().Claim(ctx, claim)
 	if err != nil {
 		return asGate(err)
 	}
@@ -131,6 +131,9 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 	if n := t.unwritten.Load(); n > 0 {
 		return fmt.Errorf("%d answers of the platform wait to be written to the ledger", n)
 	}
+	if !t.drive.mayPost() {
+		return errLease
+	}
 	if v := t.p.Outside(t.o.Store.Now()); v.Reason != "" {
 		return &gateError{v}
 	}
@@ -167,8 +170,12 @@ func (t *taskSweep) write(ctx context.Context, answers []store.Answer) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		var err error
 		// The write itself outlives the grace: it is short, and worth more than the time.
-		if changed, err = t.o.Store.Answered(context.WithoutCancel(ctx), t.client.ProjectID(), t.task.ID, answers); err == nil {
+		if changed, err = t.ledger().Answered(context.WithoutCancel(ctx), t.client.ProjectID(), t.task.ID, answers); err == nil {
 			break
+		}
+		if errors.Is(err, store.ErrFenced) { // whoever took over has made them unknown, and reads what they came to
+			t.log.Warn("late answers are not written", zap.String("task", t.task.ID), zap.Int("targets", len(answers)), zap.Error(err))
+			return err
 		}
 		t.log.Error("the platform's answers cannot be written to the ledger: nothing is claimed until they are",
 			zap.String("task", t.task.ID), zap.Int("targets", len(answers)), zap.Error(err))

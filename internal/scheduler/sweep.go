@@ -58,7 +58,7 @@ func (w *sweep) run(ctx context.Context) *Report {
 	r := &Report{Policy: w.p.Name, Connection: w.name}
 	tick := store.Tick{Policy: w.p.Name, Connection: w.name, Tick: w.at, Started: started, Missed: w.missed}
 	if w.dry == nil {
-		first, err := w.o.Store.StartTick(ctx, tick)
+		first, err := w.ledger().StartTick(ctx, tick)
 		if err != nil {
 			return w.finish(ctx, tick, r, err)
 		}
@@ -80,7 +80,7 @@ func (w *sweep) run(ctx context.Context) *Report {
 
 // recall reads what the ledger knows of the policy and its tasks.
 func (w *sweep) recall(ctx context.Context) (err error) {
-	if w.firstSeen, err = w.o.Store.FirstSeen(ctx, w.p.Name, w.name); err != nil {
+	if w.firstSeen, err = w.ledger().FirstSeen(ctx, w.p.Name, w.name); err != nil {
 		return err
 	}
 	w.known, err = w.knownTasks(ctx)
@@ -236,7 +236,7 @@ func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err erro
 	}
 	ctx = context.WithoutCancel(ctx)
 	tick.Result, tick.Counts, tick.States = r.Result, r.Counts, w.states()
-	if e := w.o.Store.FinishTick(ctx, tick); e != nil {
+	if e := w.ledger().FinishTick(ctx, tick); e != nil {
 		w.log.Error("the sweep could not be written to the ledger", zap.Error(e))
 	}
 	w.account(tick, r)

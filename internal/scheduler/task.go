@@ -149,7 +149,7 @@ func (t *taskSweep) giveUp(ctx context.Context, targets []target) error {
 	if t.dry != nil {
 		return nil
 	}
-	closed, err := t.o.Store.CloseTargets(ctx, c)
+	closed, err := t.ledger().CloseTargets(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -164,6 +164,16 @@ func (t *taskSweep) giveUp(ctx context.Context, targets []target) error {
 			DeviceID: target.DeviceID, Verdict: row.verdict, Attempt: row.Record.N, Text: text})
 	}
 	return nil
+}
+
+// life gives the context of the daemon, where one runs, rather than that of a part of it.
+func (s *Scheduler) life(part context.Context) context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running != nil {
+		return s.running
+	}
+	return part
 }
 
 // stopping gives a context that outlives ctx by the grace that calls in flight get.

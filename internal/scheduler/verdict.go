@@ -50,7 +50,7 @@ func (t *taskSweep) verdict(ctx context.Context) (policy.Verdict, error) {
 	if v := t.p.DecideTask(f, now); v.Reason != "" && v.Reason != policy.OutsideWindow && v.Reason != policy.AwaitingApproval {
 		return v, nil
 	}
-	trip := t.o.Store.Trip
+	trip := t.ledger().Trip
 	if t.dry != nil {
 		trip = t.dry.trip(t.o.Store)
 	}
@@ -62,7 +62,7 @@ func (t *taskSweep) verdict(ctx context.Context) (policy.Verdict, error) {
 		t.log.Warn("halted: too many retried targets failed again", zap.String("task", t.task.ID), zap.String("task_name", t.task.Name),
 			zap.String("scope", string(t.p.Halt.Scope)), zap.Int("failed", o.Failed), zap.Int("recovered", o.Recovered), zap.Duration("cooldown", t.p.Halt.Cooldown))
 	}
-	g, err := t.o.Store.Gates(ctx, t.scope())
+	g, err := t.ledger().Gates(ctx, t.scope())
 	if err != nil {
 		return policy.Verdict{}, err
 	}
@@ -139,7 +139,7 @@ func (t *taskSweep) supersede(ctx context.Context, targets []target) error {
 // cap holds what is due against the limits: never-tried targets first. One whose device has to
 // be online, and is not, takes nothing of them.
 func (t *taskSweep) cap(ctx context.Context, targets []target) error {
-	usage, err := t.o.Store.Usage(ctx, t.scope(), t.p, t.at)
+	usage, err := t.ledger().Usage(ctx, t.scope(), t.p, t.at)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask, at time
 	for _, s := range subtasks {
 		devices = append(devices, s.Target)
 	}
-	known, err := t.o.Store.Records(ctx, t.client.ProjectID(), t.task.ID, devices)
+	known, err := t.ledger().Records(ctx, t.client.ProjectID(), t.task.ID, devices)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +247,7 @@ func (t *taskSweep) undo(ctx context.Context, devices []string, at time.Time) er
 	if len(devices) == 0 || t.dry != nil {
 		return nil
 	}
-	undone, err := t.o.Store.Undo(ctx, t.client.ProjectID(), t.task.ID, devices, at)
+	undone, err := t.ledger().Undo(ctx, t.client.ProjectID(), t.task.ID, devices, at)
 	for _, device := range undone {
 		t.wonder(surpriseBack, "a target that had succeeded reads Fail again", zap.String("task", t.task.ID), zap.String("device", device))
 	}

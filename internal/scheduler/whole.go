@@ -114,7 +114,7 @@ func (t *taskSweep) allDue(ctx context.Context, targets []target) (bool, error) 
 		}
 	}
 	if hold.Reason == "" && due > 0 {
-		usage, err := t.o.Store.Usage(ctx, t.scope(), t.p, t.at)
+		usage, err := t.ledger().Usage(ctx, t.scope(), t.p, t.at)
 		if err != nil {
 			return false, err
 		}
@@ -198,7 +198,7 @@ func (t *taskSweep) decidedAsOf(read time.Time) time.Time {
 
 // claimWhole claims the task, if nothing has changed about it and its targets.
 func (t *taskSweep) claimWhole(ctx context.Context, targets []target) ([]store.Claimed, error) {
-	star, err := t.o.Store.Records(ctx, t.client.ProjectID(), t.task.ID, []string{policy.WholeTask})
+	star, err := t.ledger().Records(ctx, t.client.ProjectID(), t.task.ID, []string{policy.WholeTask})
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (t *taskSweep) claimWhole(ctx context.Context, targets []target) ([]store.C
 	for _, row := range targets {
 		claim.Covers = append(claim.Covers, row.Target.DeviceID)
 	}
-	claimed, dropped, err := t.o.Store.Claim(ctx, claim)
+	claimed, dropped, err := t.ledger().Claim(ctx, claim)
 	for _, d := range dropped {
 		t.log.Info("task not claimed", zap.String("task", t.task.ID), zap.String("why", d.Why))
 	}

@@ -22,7 +22,7 @@ type Answer struct {
 // Answered writes the answers to the requests for claimed attempts of one task. It
 // returns those that it changed: one whose claim was given up in between is not.
 func (s *Store) Answered(ctx context.Context, projectID, taskID string, answers []Answer) (changed []Answer, err error) {
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, a := range answers {
 			if !policy.Claimed.CanBecome(a.State) {
 				return fmt.Errorf("%s: a claimed attempt cannot become %s", a.DeviceID, a.State)
@@ -66,14 +66,4 @@ func answer(ctx context.Context, tx *tx, projectID, taskID string, a Answer) (bo
 	return execOne(ctx, tx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = ?, reject_text = ?, refused = ?
 		WHERE project_id = ? AND task_id = ? AND device_id = ?`,
 		a.State, micros(a.AnsweredAt), rejected.Code, rejected.Text, a.Refused, projectID, taskID, a.DeviceID)
-}
-
-// execOne tells whether the statement changed a row.
-func execOne(ctx context.Context, tx *tx, query string, args ...any) (bool, error) {
-	result, err := tx.ExecContext(ctx, query, args...)
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n > 0, err
 }

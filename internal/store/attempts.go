@@ -29,7 +29,7 @@ func (s *Store) OpenTasks(ctx context.Context, projectID string) (tasks []OpenTa
 	}, `SELECT task_id, min(task_type), count(*),
 			coalesce((SELECT identity FROM tasks WHERE tasks.project_id = attempts.project_id AND tasks.task_id = attempts.task_id), '') FROM attempts
 		WHERE project_id = ? AND `+openStates+` AND state <> 'claimed'
-		GROUP BY task_id ORDER BY task_id DESC`, projectID)
+		GROUP BY project_id, task_id ORDER BY task_id DESC`, projectID)
 	if err != nil {
 		return nil, fmt.Errorf("read the tasks with open attempts: %w", err)
 	}

@@ -13,6 +13,8 @@ const (
 	authMax = 2
 	// authKept is how long one is remembered, which is longer than any such time.
 	authKept = 2 * time.Hour
+	// credentials is the part of the ledger that the refusals are.
+	credentials = "credentials"
 )
 
 // BeginAuth writes that a call with credentials that are not proven is about to be made,
@@ -20,7 +22,7 @@ const (
 // already it writes nothing and gives the moment when the next may be made. hash names the
 // credentials without showing them.
 func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration) (id int64, until time.Time, err error) {
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, credentials, func(tx *tx) error {
 		now := s.Now()
 		if _, err := tx.ExecContext(ctx, `DELETE FROM auth_failures WHERE at <= ? OR at > ?`,
 			micros(now.Add(-authKept)), micros(now.Add(within))); err != nil { // the latter were written before a clock was put back
@@ -37,12 +39,7 @@ func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration
 			until = fromMicros(first).Add(within)
 			return nil
 		}
-		result, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, 1)`, hash, micros(now))
-		if err != nil {
-			return err
-		}
-		id, err = result.LastInsertId()
-		return err
+		return tx.QueryRowContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, TRUE) RETURNING id`, hash, micros(now)).Scan(&id)
 	})
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("write down a use of the credentials: %w", err)
@@ -52,10 +49,10 @@ func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration
 
 // EndAuth writes what came of the call: a refusal stays on record for 5 minutes.
 func (s *Store) EndAuth(ctx context.Context, id int64, refused bool) error {
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, credentials, func(tx *tx) error {
 		query, args := `DELETE FROM auth_failures WHERE id = ?`, []any{id}
 		if refused {
-			query, args = `UPDATE auth_failures SET open = 0, at = ? WHERE id = ?`, []any{micros(s.Now()), id}
+			query, args = `UPDATE auth_failures SET open = FALSE, at = ? WHERE id = ?`, []any{micros(s.Now()), id}
 		}
 		_, err := tx.ExecContext(ctx, query, args...)
 		return err
@@ -78,9 +75,9 @@ func (s *Store) AdoptAuth(ctx context.Context, from *Store) error {
 	if err != nil {
 		return fmt.Errorf("read refused credentials: %w", err)
 	}
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, credentials, func(tx *tx) error {
 		for _, r := range all {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, 0)`, r.hash, r.at); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, FALSE)`, r.hash, r.at); err != nil {
 				return err
 			}
 		}
@@ -90,8 +87,8 @@ func (s *Store) AdoptAuth(ctx context.Context, from *Store) error {
 
 // RefusedAuth writes that credentials that had been accepted were refused.
 func (s *Store) RefusedAuth(ctx context.Context, hash string) error {
-	return s.tx(ctx, func(tx *tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, 0)`, hash, micros(s.Now()))
+	return s.txIn(ctx, credentials, func(tx *tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, FALSE)`, hash, micros(s.Now()))
 		return err
 	})
 }

@@ -47,7 +47,7 @@ type Dropped struct {
 // of one that a gate made: a pause, a missing approval, a halt.
 func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped []Dropped, err error) {
 	now := s.Now()
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, c.ProjectID, func(tx *tx) error {
 		g, err := gates(ctx, tx, c.Scope, now)
 		if err != nil {
 			return err
@@ -82,7 +82,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 				dropped = append(dropped, Dropped{candidate.DeviceID, why})
 				continue
 			}
-			if err := c.insert(ctx, tx, candidate, now); err != nil {
+			if err := c.insert(ctx, tx, candidate, s.held(), now); err != nil {
 				return fmt.Errorf("claim %s: %w", candidate.DeviceID, err)
 			}
 			claimed = append(claimed, Claimed{candidate.DeviceID, candidate.LastN + 1})
@@ -113,24 +113,24 @@ func refuse(r Record, c Candidate) string {
 	return ""
 }
 
-func (c Claim) insert(ctx context.Context, tx *tx, candidate Candidate, now time.Time) error {
+func (c Claim) insert(ctx context.Context, tx *tx, candidate Candidate, by Lease, now time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO targets
 		(project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)
 		ON CONFLICT (project_id, task_id, device_id) DO UPDATE SET
 			policy = excluded.policy, connection = excluded.connection, last_n = excluded.last_n,
-			first_at = CASE WHEN counted = 0 THEN excluded.first_at ELSE first_at END,
-			counted = counted + 1`,
+			first_at = CASE WHEN targets.counted = 0 THEN excluded.first_at ELSE targets.first_at END,
+			counted = targets.counted + 1`,
 		c.ProjectID, c.TaskID, candidate.DeviceID, c.TaskType, c.Policy, c.Connection, candidate.LastN+1, micros(now))
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO attempts
-		(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers, budget, token)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.ProjectID, c.TaskID, candidate.DeviceID, candidate.LastN+1, policy.Claimed, c.TaskType, c.Policy, c.Connection,
 		micros(c.Tick), micros(now), micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails,
-		max(1, len(c.Covers)), newCover(c.Covers))
+		max(1, len(c.Covers)), newCover(c.Covers), by.Budget, by.Token)
 	return err
 }
 
@@ -165,36 +165,36 @@ func (c Claim) covered(ctx context.Context, tx *tx, now time.Time) (string, erro
 // adopt turns the claims of a process that is no more into unknown attempts: their
 // requests may have left. It runs under the lock, before anything is claimed.
 func (s *Store) adopt(ctx context.Context) error {
-	_, err := s.abandon(ctx, time.Time{})
-	return err
+	return s.tx(ctx, func(tx *tx) error {
+		_, err := abandonClaims(ctx, tx, `TRUE`)
+		return err
+	})
 }
 
 // Abandon turns claims whose request can no longer be under way, and whose answer never
 // came to be written, into unknown attempts. It returns how many.
-func (s *Store) Abandon(ctx context.Context) (int, error) { return s.abandon(ctx, s.Now()) }
-
-// abandon takes all claims where before is zero.
-func (s *Store) abandon(ctx context.Context, before time.Time) (n int, err error) {
+func (s *Store) Abandon(ctx context.Context) (n int, err error) {
+	const late = `send_by < ?`
+	var any bool
+	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE `+claimedWhere+late+`)`, micros(s.Now())).Scan(&any); err != nil || !any {
+		return 0, err
+	}
 	err = s.tx(ctx, func(tx *tx) error {
-		where := openStates + ` AND state = 'claimed'` // as the index has it
-		args := []any{}
-		if !before.IsZero() {
-			where += ` AND send_by < ?`
-			args = append(args, micros(before))
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE targets SET state = 'unknown', reject_code = '', reject_text = ''
-			WHERE (project_id, task_id, device_id) IN (SELECT project_id, task_id, device_id FROM attempts WHERE `+where+`)`, args...)
-		if err != nil {
-			return err
-		}
-		result, err := tx.ExecContext(ctx, `UPDATE attempts SET state = 'unknown', answered_at = send_by,
-			text = 'retryd stopped before the answer was written' WHERE `+where, args...)
-		if err != nil {
-			return err
-		}
-		count, err := result.RowsAffected()
-		n = int(count)
+		n, err = abandonClaims(ctx, tx, late, micros(s.Now()))
 		return err
 	})
 	return n, err
+}
+
+const claimedWhere = `state = 'claimed' AND ` // as the index has it
+
+func abandonClaims(ctx context.Context, tx *tx, where string, args ...any) (int, error) {
+	where = claimedWhere + where
+	_, err := tx.ExecContext(ctx, `UPDATE targets SET state = 'unknown', reject_code = '', reject_text = ''
+		WHERE (project_id, task_id, device_id) IN (SELECT project_id, task_id, device_id FROM attempts WHERE `+where+`)`, args...)
+	if err != nil {
+		return 0, err
+	}
+	return execCount(ctx, tx, `UPDATE attempts SET state = 'unknown', answered_at = send_by,
+		text = 'retryd stopped before the answer was written' WHERE `+where, args...)
 }

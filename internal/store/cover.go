@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"sort"
+	"strings"
 
 	"retryd/internal/policy"
 )
@@ -101,5 +102,5 @@ func names(devices []string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("name the devices: %w", err)
 	}
-	return string(list), nil
+	return strings.ReplaceAll(string(list), `\u0000`, `\ufffd`), nil // as dialect.clean
 }

@@ -61,12 +61,6 @@ func (g Gates) Err() error {
 	return nil
 }
 
-// queryer is a database or a transaction that gives single rows.
-type queryer interface {
-	querier
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 func gates(ctx context.Context, q queryer, sc Scope, now time.Time) (g Gates, err error) {
 	if g.Paused, g.PauseEnds, err = paused(ctx, q, sc, now); err != nil {
 		return g, err

@@ -86,12 +86,12 @@ func outcomes(ctx context.Context, q queryer, sc Scope, classes []policy.CauseCl
 	}
 	// A device that was retried twice counts once, by how it ended last.
 	query := `SELECT count(*) FILTER (WHERE state = 'recovered'),
-			count(*) FILTER (WHERE state IN ('failed', 'rejected') AND class IN (SELECT value FROM json_each(?)))
+			count(*) FILTER (WHERE state IN ('failed', 'rejected') AND class IN (@list))
 		FROM (SELECT state, class, row_number() OVER (PARTITION BY task_id, device_id ORDER BY n DESC) AS last FROM (
 			SELECT task_id, device_id, n, state, class FROM attempts
 				WHERE ` + where + ` AND settled_at > ? AND state IN ('recovered', 'failed', 'rejected') AND device_id <> '*'
-			UNION ALL SELECT value ->> 'Task', value ->> 'Device', 1000000, value ->> 'State', value ->> 'Class' FROM json_each(?)
-				WHERE value ->> 'State' IN ('recovered', 'failed')))
+			UNION ALL SELECT value ->> 'Task', value ->> 'Device', 1000000, value ->> 'State', value ->> 'Class' FROM @each
+				WHERE value ->> 'State' IN ('recovered', 'failed')) AS outcomes) AS latest
 		WHERE last = 1`
 	args = append(append([]any{string(on)}, args...), micros(since), string(rows))
 	if err := q.QueryRowContext(ctx, query, args...).Scan(&o.Recovered, &o.Failed); err != nil {
@@ -119,7 +119,7 @@ func (s *Store) Trip(ctx context.Context, sc Scope, h policy.Halt) (o policy.Out
 	if o, trips, err := s.WouldTrip(ctx, sc, h, nil); err != nil || !trips {
 		return o, false, err
 	}
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, sc.ProjectID, func(tx *tx) error {
 		now := s.Now()
 		if o, err = s.trips(ctx, tx, sc, h, nil); err != nil || !h.Trips(o) {
 			return err

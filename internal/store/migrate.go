@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*/*.sql
 var migrations embed.FS
 
 func (s *Store) migrate(ctx context.Context) error {
@@ -22,11 +23,19 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.backUp(ctx); err != nil {
 		return err
 	}
-	folder, err := fs.Sub(migrations, "migrations")
+	folder, err := fs.Sub(migrations, s.write.d.migrations)
 	if err != nil {
 		return fmt.Errorf("find the migrations: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, s.write, folder)
+	var options []goose.ProviderOption
+	if s.Shared() { // several processes may start at once
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockSpace), lock.WithLockTimeout(1, 120)) // seconds
+		if err != nil {
+			return fmt.Errorf("prepare the ledger's schema: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(s.write.d.goose, s.write.DB, folder, options...)
 	if err != nil {
 		return fmt.Errorf("prepare the ledger's schema: %w", err)
 	}
@@ -42,7 +51,7 @@ func (s *Store) migrate(ctx context.Context) error {
 }
 
 // schemaVersion is the number of the last migration that this program knows.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // checkVersion refuses a schema that this program does not know: an older retryd that
 // writes a newer ledger would miss checks that the newer one relies on.
@@ -53,20 +62,23 @@ func (s *Store) checkVersion(ctx context.Context) error {
 	}
 	switch {
 	case version > schemaVersion:
-		return fmt.Errorf("ledger %s has schema %d, this program knows %d: %w", s.o.Path, version, schemaVersion, ErrNewer)
+		return fmt.Errorf("ledger %s has schema %d, this program knows %d: %w", s.Where(), version, schemaVersion, ErrNewer)
 	case version < schemaVersion && (s.o.ReadOnly || s.o.Join):
-		return fmt.Errorf("ledger %s has schema %d, this program reads %d: start `retryd run` once to bring it up to date", s.o.Path, version, schemaVersion)
+		return fmt.Errorf("ledger %s has schema %d, this program reads %d: start `retryd run` once to bring it up to date", s.Where(), version, schemaVersion)
 	}
 	return nil
 }
 
 func (s *Store) version(ctx context.Context) (version int, err error) {
-	var tables int
-	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`).Scan(&tables)
-	if err != nil {
-		return 0, fmt.Errorf("read ledger %s: %w", s.o.Path, err)
+	var there bool
+	query := `SELECT count(*) > 0 FROM sqlite_master WHERE name = 'goose_db_version'`
+	if s.Shared() {
+		query = `SELECT to_regclass('goose_db_version') IS NOT NULL`
 	}
-	if tables > 0 {
+	if err := s.read.QueryRowContext(ctx, query).Scan(&there); err != nil {
+		return 0, fmt.Errorf("read ledger %s: %w", s.Where(), err)
+	}
+	if there {
 		if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version); err != nil {
 			return 0, fmt.Errorf("read the ledger's schema version: %w", err)
 		}
@@ -77,7 +89,7 @@ func (s *Store) version(ctx context.Context) (version int, err error) {
 // backUp copies a ledger whose schema is about to be changed to a file beside it.
 func (s *Store) backUp(ctx context.Context) error {
 	version, err := s.version(ctx)
-	if err != nil || version == 0 || version == schemaVersion {
+	if err != nil || version == 0 || version == schemaVersion || s.Shared() { // PostgreSQL is backed up by its own means
 		return err
 	}
 	file := fmt.Sprintf("%s.schema-%d.bak", s.o.Path, version)
@@ -89,13 +101,4 @@ func (s *Store) backUp(ctx context.Context) error {
 	}
 	s.backup = file
 	return nil
-}
-
-// CreatedAt gives when the ledger was made.
-func (s *Store) CreatedAt(ctx context.Context) (time.Time, error) {
-	var text string
-	if err := s.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'created_at'`).Scan(&text); err != nil {
-		return time.Time{}, fmt.Errorf("read the ledger's date: %w", err)
-	}
-	return time.Parse(time.RFC3339, text)
 }

@@ -170,16 +170,6 @@ func endApprovals(ctx context.Context, tx *tx, p Approval, now int64) (int, erro
 		now, p.ProjectID, p.TaskID, p.Policy)
 }
 
-// execCount gives how many rows the statement changed.
-func execCount(ctx context.Context, tx *tx, query string, args ...any) (int, error) {
-	result, err := tx.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	n, err := result.RowsAffected()
-	return int(n), err
-}
-
 // Held is a policy that is paused or halted as a whole, under its name.
 type Held struct{ Policy, Why string }
 

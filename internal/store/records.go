@@ -16,11 +16,6 @@ type Record struct {
 	Closed bool
 }
 
-// querier is a database or a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // Records gives what is known of these devices in one task. A device without a record is
 // in the map only if it has an open attempt in another task of the project, or is paused.
 func (s *Store) Records(ctx context.Context, projectID, taskID string, devices []string) (map[string]Record, error) {
@@ -45,7 +40,7 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 		found[device] = r
 		return nil
 	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, refused, closed_n
-		FROM targets WHERE project_id = ? AND task_id = ? AND device_id IN (SELECT value FROM json_each(?))`,
+		FROM targets WHERE project_id = ? AND task_id = ? AND device_id IN (@list)`,
 		projectID, taskID, list)
 	if err != nil {
 		return nil, fmt.Errorf("read the targets of task %s: %w", taskID, err)
@@ -59,7 +54,7 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 		r.OpenTask = task
 		found[device] = r
 		return nil
-	}, `SELECT device_id, task_id FROM attempts WHERE project_id = ? AND device_id <> '*' AND device_id IN (SELECT value FROM json_each(?))
+	}, `SELECT device_id, task_id FROM attempts WHERE project_id = ? AND device_id <> '*' AND device_id IN (@list)
 		AND `+openStates, projectID, list)
 	if err != nil {
 		return nil, fmt.Errorf("read open attempts: %w", err)
@@ -71,7 +66,7 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 }
 
 // pausedDevices adds which of the devices a person has paused.
-func pausedDevices(ctx context.Context, q querier, projectID, taskID, list string, now time.Time, found map[string]Record) error {
+func pausedDevices(ctx context.Context, q queryer, projectID, taskID, list string, now time.Time, found map[string]Record) error {
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		p := Pause{Scope: PauseDevice}
 		var device string
@@ -85,23 +80,9 @@ func pausedDevices(ctx context.Context, q querier, projectID, taskID, list strin
 		found[device] = r
 		return nil
 	}, `SELECT device_id, who, why, at, until FROM pauses WHERE scope = 'device' AND ended_at = 0 AND (until = 0 OR until > ?)
-		AND project_id = ? AND task_id = ? AND device_id IN (SELECT value FROM json_each(?))`, micros(now), projectID, taskID, list)
+		AND project_id = ? AND task_id = ? AND device_id IN (@list)`, micros(now), projectID, taskID, list)
 	if err != nil {
 		return fmt.Errorf("read the pauses: %w", err)
 	}
 	return nil
-}
-
-func each(ctx context.Context, q querier, f func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }

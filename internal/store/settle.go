@@ -23,7 +23,7 @@ func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (se
 	if len(settlements) == 0 {
 		return nil, nil
 	}
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, settlements[0].ProjectID, func(tx *tx) error {
 		moves := map[string]bool{}
 		for _, settlement := range settlements {
 			if err := everMoved(ctx, tx, settlement, moves); err != nil {
@@ -54,7 +54,7 @@ func everMoved(ctx context.Context, tx *tx, o policy.Settlement, moves map[strin
 		return nil
 	}
 	var moved bool
-	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE project_id = ? AND task_id = ? AND (motion_seen <> 0 OR state = 'recovered'))`,
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE project_id = ? AND task_id = ? AND (motion_seen OR state = 'recovered'))`,
 		o.ProjectID, o.TaskID).Scan(&moved)
 	moves[o.TaskID] = moved
 	return err
@@ -104,8 +104,8 @@ func finish(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, er
 	result.FirstAt = fromMicros(firstAt)
 	if err == nil && o.State == policy.Failed && !o.MotionSeen {
 		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'failed'
-			AND motion_seen = 0 AND n > (SELECT coalesce(max(n), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ?
-				AND (state NOT IN ('failed', 'released') OR motion_seen <> 0))`,
+			AND NOT motion_seen AND n > (SELECT coalesce(max(n), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ?
+				AND (state NOT IN ('failed', 'released') OR motion_seen))`,
 			o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Stuck)
 	}
 	return result, err == nil, err
@@ -122,7 +122,7 @@ func closeTarget(ctx context.Context, tx *tx, t policy.Target, outcome string, a
 // Undo writes that targets which had recovered read Fail at that time, and returns those for
 // which that is news.
 func (s *Store) Undo(ctx context.Context, projectID, taskID string, devices []string, at time.Time) (undone []string, err error) {
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, device := range devices {
 			ok, err := execOne(ctx, tx, `UPDATE targets SET state = 'failed', seen_at = ?
 				WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'recovered'`, micros(at), projectID, taskID, device)
@@ -161,7 +161,7 @@ func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing,
 		return nil, nil
 	}
 	now := s.Now()
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, c.ProjectID, func(tx *tx) error {
 		for _, target := range c.Targets {
 			// A target can end without any attempt: its cause may be one that no retry mends.
 			_, err := tx.ExecContext(ctx, `INSERT INTO targets

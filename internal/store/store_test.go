@@ -12,13 +12,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"retryd/internal/policy"
 	"retryd/internal/store"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const project, task = "p", "5f2bc5a1b2c3d4e5f6a7b8c9"
 
@@ -84,29 +81,31 @@ func settle(t testing.TB, s *store.Store, device string, state policy.State) []s
 }
 
 func TestAClaimDropsWhatFailsACheckAndTakesTheRest(t *testing.T) {
-	s := ledger(t)
-	attempt(t, s, "used-up", 0, policy.Rejected)
-	attempt(t, s, "open", 0, policy.Accepted)
-	attempt(t, s, "moved-on", 0, policy.Rejected)
-	_, _, err := s.Claim(t.Context(), claim("aa", 1, store.Candidate{DeviceID: "open-elsewhere"}))
-	require.NoError(t, err)
-	claimed, dropped, err := s.Claim(t.Context(), claim(task, 1,
-		store.Candidate{DeviceID: "used-up", LastN: 1}, store.Candidate{DeviceID: "open", LastN: 1}, store.Candidate{DeviceID: "moved-on", LastN: 0},
-		store.Candidate{DeviceID: "open-elsewhere"}, store.Candidate{DeviceID: "new"}, store.Candidate{DeviceID: "new"}))
-	require.NoError(t, err)
-	require.Equal(t, []store.Claimed{{DeviceID: "new", N: 1}}, claimed)
-	require.Equal(t, []store.Dropped{
-		{DeviceID: "used-up", Why: "1 of 1 attempts are used"},
-		{DeviceID: "open", Why: "the device has an open attempt in task " + task},
-		{DeviceID: "moved-on", Why: "it was decided after attempt 0, and attempt 1 is on record"},
-		{DeviceID: "open-elsewhere", Why: "the device has an open attempt in task aa"},
-		{DeviceID: "new", Why: "the device has an open attempt in task " + task},
-	}, dropped)
-	other := claim(task, 1, store.Candidate{DeviceID: "open"})
-	other.ProjectID = "another project"
-	claimed, _, err = s.Claim(t.Context(), other)
-	require.NoError(t, err)
-	require.Len(t, claimed, 1, "projects are apart")
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		attempt(t, s, "used-up", 0, policy.Rejected)
+		attempt(t, s, "open", 0, policy.Accepted)
+		attempt(t, s, "moved-on", 0, policy.Rejected)
+		_, _, err := s.Claim(t.Context(), claim("aa", 1, store.Candidate{DeviceID: "open-elsewhere"}))
+		require.NoError(t, err)
+		claimed, dropped, err := s.Claim(t.Context(), claim(task, 1,
+			store.Candidate{DeviceID: "used-up", LastN: 1}, store.Candidate{DeviceID: "open", LastN: 1}, store.Candidate{DeviceID: "moved-on", LastN: 0},
+			store.Candidate{DeviceID: "open-elsewhere"}, store.Candidate{DeviceID: "new"}, store.Candidate{DeviceID: "new"}))
+		require.NoError(t, err)
+		require.Equal(t, []store.Claimed{{DeviceID: "new", N: 1}}, claimed)
+		require.Equal(t, []store.Dropped{
+			{DeviceID: "used-up", Why: "1 of 1 attempts are used"},
+			{DeviceID: "open", Why: "the device has an open attempt in task " + task},
+			{DeviceID: "moved-on", Why: "it was decided after attempt 0, and attempt 1 is on record"},
+			{DeviceID: "open-elsewhere", Why: "the device has an open attempt in task aa"},
+			{DeviceID: "new", Why: "the device has an open attempt in task " + task},
+		}, dropped)
+		other := claim(task, 1, store.Candidate{DeviceID: "open"})
+		other.ProjectID = "another project"
+		claimed, _, err = s.Claim(t.Context(), other)
+		require.NoError(t, err)
+		require.Len(t, claimed, 1, "projects are apart")
+	})
 }
 
 func TestAReleasedAttemptIsAsIfItHadNotBeenButForItsNumber(t *testing.T) {
@@ -133,66 +132,74 @@ func TestAReleasedAttemptIsAsIfItHadNotBeenButForItsNumber(t *testing.T) {
 }
 
 func TestAnAnswerCountsOnceAndOnlyForAClaim(t *testing.T) {
-	s := ledger(t)
-	attempt(t, s, "d", 0, policy.Accepted)
-	late := store.Answer{Claimed: store.Claimed{DeviceID: "d", N: 1}, State: policy.Released, AnsweredAt: s.Now()}
-	changed, err := s.Answered(t.Context(), project, task, []store.Answer{late})
-	require.NoError(t, err)
-	require.Empty(t, changed)
-	require.Equal(t, 1, record(t, s, task, "d").Counted)
-	late.State = policy.Recovered
-	_, err = s.Answered(t.Context(), project, task, []store.Answer{late})
-	require.ErrorContains(t, err, "cannot become recovered")
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		attempt(t, s, "d", 0, policy.Accepted)
+		late := store.Answer{Claimed: store.Claimed{DeviceID: "d", N: 1}, State: policy.Released, AnsweredAt: s.Now()}
+		changed, err := s.Answered(t.Context(), project, task, []store.Answer{late})
+		require.NoError(t, err)
+		require.Empty(t, changed)
+		require.Equal(t, 1, record(t, s, task, "d").Counted)
+		late.State = policy.Recovered
+		_, err = s.Answered(t.Context(), project, task, []store.Answer{late})
+		require.ErrorContains(t, err, "cannot become recovered")
+	})
 }
 
 func TestAnOutcomeIsFinalAndClosesOnce(t *testing.T) {
-	s := ledger(t)
-	attempt(t, s, "d", 0, policy.Unknown)
-	before, err := s.OpenAttempts(t.Context(), project, task)
-	require.NoError(t, err)
-	settled := settle(t, s, "d", policy.Recovered)
-	require.Len(t, settled, 1)
-	require.True(t, settled[0].Closed)
-	require.Equal(t, 1, settled[0].Counted)
-	require.False(t, settled[0].FirstAt.IsZero())
-	again := policy.Settlement{Attempt: before[0], At: s.Now()}
-	again.State = policy.Failed
-	second, err := s.Settle(t.Context(), []policy.Settlement{again})
-	require.NoError(t, err)
-	require.Empty(t, second)
-	require.Equal(t, policy.Recovered, record(t, s, task, "d").State)
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		attempt(t, s, "d", 0, policy.Unknown)
+		before, err := s.OpenAttempts(t.Context(), project, task)
+		require.NoError(t, err)
+		settled := settle(t, s, "d", policy.Recovered)
+		require.Len(t, settled, 1)
+		require.True(t, settled[0].Closed)
+		require.Equal(t, 1, settled[0].Counted)
+		require.False(t, settled[0].FirstAt.IsZero())
+		again := policy.Settlement{Attempt: before[0], At: s.Now()}
+		again.State = policy.Failed
+		second, err := s.Settle(t.Context(), []policy.Settlement{again})
+		require.NoError(t, err)
+		require.Empty(t, second)
+		require.Equal(t, policy.Recovered, record(t, s, task, "d").State)
+	})
 }
 
 func TestWhatWasSeenOfAnOpenAttemptIsKept(t *testing.T) {
-	s := ledger(t)
-	attempt(t, s, "d", 0, policy.Accepted)
-	open, err := s.OpenAttempts(t.Context(), project, task)
-	require.NoError(t, err)
-	require.Equal(t, terms, open[0].Terms)
-	o := policy.Settlement{Attempt: open[0]}
-	o.MotionSeen, o.FailSeenAt = true, s.Now()
-	settled, err := s.Settle(t.Context(), []policy.Settlement{o})
-	require.NoError(t, err)
-	require.Empty(t, settled)
-	open, err = s.OpenAttempts(t.Context(), project, task)
-	require.NoError(t, err)
-	require.Equal(t, o.Attempt, open[0])
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		attempt(t, s, "d", 0, policy.Accepted)
+		open, err := s.OpenAttempts(t.Context(), project, task)
+		require.NoError(t, err)
+		require.Equal(t, terms, open[0].Terms)
+		o := policy.Settlement{Attempt: open[0]}
+		o.MotionSeen, o.FailSeenAt = true, s.Now()
+		settled, err := s.Settle(t.Context(), []policy.Settlement{o})
+		require.NoError(t, err)
+		require.Empty(t, settled)
+		open, err = s.OpenAttempts(t.Context(), project, task)
+		require.NoError(t, err)
+		require.Equal(t, o.Attempt, open[0])
+	})
 }
 
 func TestATargetIsClosedOnceForEachNumberOfAttempts(t *testing.T) {
-	s := ledger(t)
-	closing := store.Closings{ProjectID: project, TaskID: task, Targets: []store.Closing{{DeviceID: "d", Outcome: "permanent"}}}
-	for _, want := range []int{1, 0} {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		closing := store.Closings{ProjectID: project, TaskID: task, Targets: []store.Closing{{DeviceID: "d", Outcome: "permanent"}}}
+		for _, want := range []int{1, 0} {
+			closed, err := s.CloseTargets(t.Context(), closing)
+			require.NoError(t, err)
+			require.Len(t, closed, want)
+		}
+		require.True(t, record(t, s, task, "d").Closed)
+		attempt(t, s, "d", 0, policy.Rejected)
+		require.False(t, record(t, s, task, "d").Closed)
 		closed, err := s.CloseTargets(t.Context(), closing)
 		require.NoError(t, err)
-		require.Len(t, closed, want)
-	}
-	require.True(t, record(t, s, task, "d").Closed)
-	attempt(t, s, "d", 0, policy.Rejected)
-	require.False(t, record(t, s, task, "d").Closed)
-	closed, err := s.CloseTargets(t.Context(), closing)
-	require.NoError(t, err)
-	require.Len(t, closed, 1)
+		require.Len(t, closed, 1)
+	})
 }
 
 func TestClaimsOfADeadProcessAreUnknownAndCount(t *testing.T) {
@@ -321,32 +328,34 @@ func TestAPolicyIsDueSinceItsLastFinishedTick(t *testing.T) {
 }
 
 func TestClaimsAtTheSameMomentTakeEachTargetOnce(t *testing.T) {
-	s := ledger(t)
-	candidates := make([]store.Candidate, 100)
-	for i := range candidates {
-		candidates[i].DeviceID = fmt.Sprint("d", i)
-	}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	times := map[string]int{}
-	for range 8 {
-		wg.Go(func() {
-			claimed, _, err := s.Claim(t.Context(), claim(task, 5, candidates...))
-			if err != nil {
-				t.Error(err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for _, c := range claimed {
-				times[c.DeviceID]++
-			}
-		})
-	}
-	wg.Wait()
-	require.Len(t, times, 100)
-	for device, n := range times {
-		require.Equal(t, 1, n, device)
-	}
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		candidates := make([]store.Candidate, 100)
+		for i := range candidates {
+			candidates[i].DeviceID = fmt.Sprint("d", i)
+		}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		times := map[string]int{}
+		for range 8 {
+			wg.Go(func() {
+				claimed, _, err := s.Claim(t.Context(), claim(task, 5, candidates...))
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for _, c := range claimed {
+					times[c.DeviceID]++
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, times, 100)
+		for device, n := range times {
+			require.Equal(t, 1, n, device)
+		}
+	})
 }
 
 func BenchmarkClaimAndAnswer100(b *testing.B) {

@@ -24,7 +24,7 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 		return nil
 	}
 	now := micros(s.Now())
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, t := range tasks {
 			_, err := tx.ExecContext(ctx, `INSERT INTO tasks
 				(project_id, task_id, name, type, status, total, success, fail, created_at, first_seen, last_seen, identity, app_id, app_name)
@@ -98,7 +98,7 @@ func (s *Store) FindTasks(ctx context.Context, idOrName string) (found []FoundTa
 // RefuseTask writes that a retry call was refused as a whole while the task stood as named;
 // no state means that one was taken.
 func (s *Store) RefuseTask(ctx context.Context, projectID, taskID, as string) error {
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, projectID, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE tasks SET refusals = CASE WHEN ? = '' THEN 0 WHEN refused_as = ? THEN refusals + 1 ELSE 1 END, refused_as = ?
 			WHERE project_id = ? AND task_id = ?`, as, as, as, projectID, taskID)
 		return err
@@ -110,7 +110,7 @@ func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found 
 	if len(missing)+len(found) == 0 {
 		return nil
 	}
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, id := range missing {
 			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = ? WHERE project_id = ? AND task_id = ? AND missing_since = 0`,
 				micros(s.Now()), projectID, id); err != nil {
@@ -128,7 +128,7 @@ func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found 
 
 // TaskGone writes that a task does not exist any more.
 func (s *Store) TaskGone(ctx context.Context, projectID, taskID string) error {
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, projectID, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE tasks SET gone_at = ? WHERE project_id = ? AND task_id = ? AND gone_at = 0`, micros(s.Now()), projectID, taskID)
 		return err
 	})
@@ -164,7 +164,7 @@ func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string,
 	if len(targets) == 0 {
 		return nil, nil
 	}
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, u := range targets {
 			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}, "resolved_elsewhere", s.Now())
 			if err != nil {

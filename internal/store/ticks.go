@@ -24,7 +24,7 @@ type Tick struct {
 // Baseline gives the last finished tick, or the moment when the policy was first seen on
 // the connection: a policy is due when its schedule has a tick after it.
 func (s *Store) Baseline(ctx context.Context, policyName, connection string) (time.Time, error) {
-	err := s.tx(ctx, func(tx *tx) error {
+	err := s.txIn(ctx, "ticks of "+connection, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO policies (policy, connection, first_seen) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
 			policyName, connection, micros(s.Now()))
 		return err
@@ -33,7 +33,7 @@ func (s *Store) Baseline(ctx context.Context, policyName, connection string) (ti
 		return time.Time{}, err
 	}
 	var baseline int64
-	err = s.read.QueryRowContext(ctx, `SELECT max(first_seen, coalesce(
+	err = s.read.QueryRowContext(ctx, `SELECT @max(first_seen, coalesce(
 			(SELECT max(tick) FROM ticks t WHERE t.policy = p.policy AND t.connection = p.connection AND finished_at > 0), 0))
 		FROM policies p WHERE policy = ? AND connection = ?`, policyName, connection).Scan(&baseline)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Store) Baseline(ctx context.Context, policyName, connection string) (ti
 // StartTick writes that a sweep has begun. It tells whether that is the first time for the
 // tick: after a crash it begins once more.
 func (s *Store) StartTick(ctx context.Context, t Tick) (first bool, err error) {
-	err = s.tx(ctx, func(tx *tx) error {
+	err = s.txIn(ctx, "ticks of "+t.Connection, func(tx *tx) error {
 		first, err = execOne(ctx, tx, `INSERT INTO ticks (policy, connection, tick, started_at, missed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			t.Policy, t.Connection, micros(t.Tick), micros(t.Started), t.Missed)
 		if err != nil || first {
@@ -61,11 +61,11 @@ func (s *Store) StartTick(ctx context.Context, t Tick) (first bool, err error) {
 // SkipTick writes that a tick, with the earlier ones that it stands for, is left out. It may have
 // begun before, and not ended.
 func (s *Store) SkipTick(ctx context.Context, t Tick) error {
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, "ticks of "+t.Connection, func(tx *tx) error {
 		now := micros(s.Now())
 		_, err := tx.ExecContext(ctx, `INSERT INTO ticks (policy, connection, tick, started_at, finished_at, result, why, missed)
 			VALUES (?, ?, ?, ?, ?, 'skipped', ?, ?) ON CONFLICT (policy, connection, tick) DO UPDATE SET finished_at = excluded.finished_at,
-				result = excluded.result, why = excluded.why, missed = excluded.missed WHERE finished_at = 0`, t.Policy, t.Connection, micros(t.Tick), now, now, t.Why, t.Missed)
+				result = excluded.result, why = excluded.why, missed = excluded.missed WHERE ticks.finished_at = 0`, t.Policy, t.Connection, micros(t.Tick), now, now, t.Why, t.Missed)
 		return err
 	})
 }
@@ -97,27 +97,6 @@ func (s *Store) FirstSeen(ctx context.Context, policyName, connection string) (t
 	return fromMicros(at), nil
 }
 
-// Beat writes that the holder of the ledger is alive, and gives when it was before; the zero
-// time if it never was.
-func (s *Store) Beat(ctx context.Context) (before time.Time, err error) {
-	err = s.tx(ctx, func(tx *tx) error {
-		var last string
-		err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'alive_at'`).Scan(&last)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		if last != "" {
-			if before, err = time.Parse(time.RFC3339Nano, last); err != nil {
-				return err
-			}
-		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('alive_at', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
-			s.Now().Format(time.RFC3339Nano))
-		return err
-	})
-	return before, err
-}
-
 // FinishTick writes what a sweep came to.
 func (s *Store) FinishTick(ctx context.Context, t Tick) error {
 	counts, err := json.Marshal(t.Counts)
@@ -125,7 +104,7 @@ func (s *Store) FinishTick(ctx context.Context, t Tick) error {
 	if err := errors.Join(err, e); err != nil {
 		return fmt.Errorf("write down a sweep's counts: %w", err)
 	}
-	return s.tx(ctx, func(tx *tx) error {
+	return s.txIn(ctx, "ticks of "+t.Connection, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE ticks SET finished_at = ?, result = ?, counts = ?, states = ?
 			WHERE policy = ? AND connection = ? AND tick = ?`,
 			micros(t.Finished), t.Result, string(counts), string(states), t.Policy, t.Connection, micros(t.Tick))

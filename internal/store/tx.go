@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// tx is a transaction that prepares each statement once, however many rows it is run for.
+// tx is a transaction that, on SQLite, prepares each statement once, however many rows it is
+// run for. PostgreSQL's driver does that by itself, and for the whole session.
 type tx struct {
 	*sql.Tx
-	prepared map[string]*sql.Stmt
+	d        *dialect
+	prepared map[string]*sql.Stmt // nil = it does not
 }
 
 func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -27,6 +29,10 @@ func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 
 // ExecContext runs a statement.
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	query, args = t.d.spell(query), t.d.clean(args)
+	if t.prepared == nil {
+		return t.Tx.ExecContext(ctx, query, args...)
+	}
 	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil {
 		return nil, err
@@ -36,6 +42,10 @@ func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 
 // QueryContext runs a query.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	query, args = t.d.spell(query), t.d.clean(args)
+	if t.prepared == nil {
+		return t.Tx.QueryContext(ctx, query, args...)
+	}
 	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil {
 		return nil, err
@@ -45,15 +55,24 @@ func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 // QueryRowContext runs a query that gives one row at most.
 func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
-	if err != nil {
-		return t.Tx.QueryRowContext(ctx, query, args...) // it says the same
+	query, args = t.d.spell(query), t.d.clean(args)
+	if t.prepared != nil {
+		if s, err := t.prepare(ctx, query); err == nil { //nolint:sqlclosecheck // it is closed with the transaction
+			return s.QueryRowContext(ctx, args...)
+		}
 	}
-	return s.QueryRowContext(ctx, args...)
+	return t.Tx.QueryRowContext(ctx, query, args...) // it says what is wrong, if anything is
 }
 
-// tx runs f in one transaction that writes.
-func (s *Store) tx(ctx context.Context, f func(*tx) error) (err error) {
+// tx runs f in one transaction that writes, while nobody else writes anything: SQLite has one
+// writer anyway.
+func (s *Store) tx(ctx context.Context, f func(*tx) error) error { return s.txIn(ctx, "", f) }
+
+// txIn runs f in one transaction that writes, while nobody else writes in the same part of the
+// ledger, which is a project or what else the callers agree on. What is written with tx waits
+// for it, and keeps it waiting: so a pause is in force for every claim that follows it, and
+// knows every claim before it.
+func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err error) {
 	start := time.Now()
 	if s.o.Observe != nil {
 		defer func() { s.o.Observe(time.Since(start), err) }()
@@ -66,11 +85,37 @@ func (s *Store) tx(ctx context.Context, f func(*tx) error) (err error) {
 		return fmt.Errorf("begin to write the ledger: %w", err)
 	}
 	defer t.Rollback() //nolint:errcheck // after a commit it does nothing; after an error that error counts
-	if err := f(&tx{t, map[string]*sql.Stmt{}}); err != nil {
+	w := &tx{Tx: t, d: s.write.d}
+	if s.Shared() {
+		err = w.lock(ctx, part)
+	} else {
+		w.prepared = map[string]*sql.Stmt{}
+	}
+	if err == nil {
+		err = s.fence(ctx, w)
+	}
+	if err != nil {
+		return fmt.Errorf("begin to write the ledger: %w", err)
+	}
+	if err := f(w); err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
 	}
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit to the ledger: %w", err)
 	}
 	return nil
+}
+
+// lockSpace keeps retryd's locks apart from those of others in the same database: "rtry".
+const lockSpace = 0x72747279
+
+// lock takes the lock of a part of the ledger until the transaction ends; all of it where no
+// part is named.
+func (t *tx) lock(ctx context.Context, part string) error {
+	if part == "" {
+		_, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock(?)`, lockSpace)
+		return err
+	}
+	_, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock_shared(?), pg_advisory_xact_lock(?, hashtext(?))`, lockSpace, lockSpace, part)
+	return err
 }

@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// What a session of PostgreSQL is held to. A commit is on the disk before the request that it is
+// for; a process that is stopped within a transaction, or cut off, keeps the others waiting for no
+// longer than that.
+var session = map[string]string{
+	"application_name":                    "retryd",
+	"synchronous_commit":                  "on",
+	"idle_in_transaction_session_timeout": "5s",
+	"lock_timeout":                        "15s",
+	"statement_timeout":                   "30s",
+}
+
+// unanswered is how long a packet may stay without acknowledgement.
+const unanswered = 10 * time.Second
+
+func (s *Store) openPostgres(ctx context.Context) error {
+	c, err := pgx.ParseConfig(s.o.URL)
+	if err != nil {
+		return errors.New("ledger: store.url is no address of a PostgreSQL database, such as postgres://retryd@db.example:5432/retryd") // the error may show the password
+	}
+	for name, value := range session {
+		if _, set := c.RuntimeParams[name]; !set || name == "synchronous_commit" {
+			c.RuntimeParams[name] = value
+		}
+	}
+	if s.o.ReadOnly {
+		c.RuntimeParams["default_transaction_read_only"] = "on"
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = unanswered
+	}
+	dialer := &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+		Control:         giveUpAfter(unanswered),
+	}
+	c.DialFunc = dialer.DialContext
+	s.read = wrap(stdlib.OpenDB(*c), postgres)
+	s.read.SetMaxOpenConns(10)
+	s.read.SetMaxIdleConns(4)
+	s.read.SetConnMaxIdleTime(5 * time.Minute)
+	if !s.o.ReadOnly {
+		s.write = wrap(s.read.DB, postgres)
+	}
+	s.clock = &clock{}
+	if err := s.read.PingContext(ctx); err != nil {
+		return fmt.Errorf("ledger %s: %w", where(c), reason(err))
+	}
+	if err := s.readClock(ctx); err != nil {
+		return fmt.Errorf("ledger %s: %w", where(c), err)
+	}
+	version, err := s.version(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ledger %s: %w", where(c), err)
+	case version == 0 && (!s.o.Create || s.o.Join || s.o.ReadOnly):
+		return fmt.Errorf("ledger %s: %w", where(c), ErrNoLedger)
+	case s.o.Join || s.o.ReadOnly:
+		return s.checkVersion(ctx)
+	}
+	s.created = version == 0
+	return s.migrate(ctx)
+}
+
+// where names a database without its password.
+func where(c *pgx.ConnConfig) string {
+	return fmt.Sprintf("postgres://%s@%s:%d/%s", c.User, c.Host, c.Port, c.Database)
+}
+
+// Where names the ledger: a path, or a database without its password.
+func (s *Store) Where() string {
+	if !s.Shared() {
+		return s.o.Path
+	}
+	c, err := pgx.ParseConfig(s.o.URL)
+	if err != nil {
+		return "PostgreSQL"
+	}
+	return where(c)
+}
+
+// reason is an error of connecting without the address, which has been said, and with what to
+// do where that is known.
+func reason(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("the database refuses the connection: %s (SQLSTATE %s)", refused.Message, refused.Code)
+	}
+	return fmt.Errorf("the database cannot be reached: %w", err)
+}
+
+// postgresSize gives what the ledger's tables and indices take up.
+func (s *Store) postgresSize() (bytes int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	err := s.read.QueryRowContext(ctx, `SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables WHERE schemaname = current_schema()`).Scan(&bytes)
+	if err != nil {
+		return 0 // the errors of writes are counted
+	}
+	return bytes
+}

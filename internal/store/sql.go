@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+)
+
+// dialect is how one kind of database says what the others say differently. Statements are
+// written as SQLite has them, with ? for parameters and these words:
+//
+//	@list    the texts of a JSON list, as rows: … IN (@list)
+//	@each    the same as a table with the column value: … FROM @each
+//	@max     the larger of two values: @max(a, b)
+type dialect struct {
+	goose      goose.Dialect
+	migrations string // folder
+	words      *strings.Replacer
+	numbered   bool     // parameters are $1, $2, …
+	spelt      sync.Map // of statements
+}
+
+var sqlite = &dialect{
+	goose: goose.DialectSQLite3, migrations: "migrations/sqlite",
+	words: strings.NewReplacer("@list", "SELECT value FROM json_each(?)", "@each", "json_each(?)", "@max", "max"),
+}
+
+var postgres = &dialect{
+	goose: goose.DialectPostgres, migrations: "migrations/postgres", numbered: true,
+	words: strings.NewReplacer("@list", "SELECT jsonb_array_elements_text(?::jsonb)", "@each", "jsonb_array_elements(?::jsonb)",
+		"@max", "greatest"),
+}
+
+// spell gives a statement as the database takes it.
+func (d *dialect) spell(query string) string {
+	if text, ok := d.spelt.Load(query); ok {
+		return text.(string)
+	}
+	text := d.words.Replace(query)
+	if d.numbered {
+		text = number(text)
+	}
+	d.spelt.Store(query, text)
+	return text
+}
+
+func number(query string) string {
+	parts := strings.Split(query, "?")
+	var b strings.Builder
+	for i, part := range parts[:len(parts)-1] {
+		b.WriteString(part + "$" + strconv.Itoa(i+1))
+	}
+	return b.String() + parts[len(parts)-1]
+}
+
+// clean makes texts of arguments that the database takes: PostgreSQL knows neither a zero byte
+// nor broken UTF-8, and what the platform says must not keep an answer from being written.
+func (d *dialect) clean(args []any) []any {
+	if !d.numbered {
+		return args
+	}
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+		}
+	}
+	return args
+}
+
+// queryer is a database or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// db is a database that takes statements as they are written here.
+type db struct {
+	*sql.DB
+	d *dialect
+}
+
+// QueryContext runs a query.
+func (d *db) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return d.DB.QueryContext(ctx, d.d.spell(query), d.d.clean(args)...)
+}
+
+// QueryRowContext runs a query that gives one row at most.
+func (d *db) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return d.DB.QueryRowContext(ctx, d.d.spell(query), d.d.clean(args)...)
+}
+
+// ExecContext runs a statement.
+func (d *db) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return d.DB.ExecContext(ctx, d.d.spell(query), d.d.clean(args)...)
+}
+
+// each calls f for each row.
+func each(ctx context.Context, q queryer, f func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// execOne tells whether the statement changed a row.
+func execOne(ctx context.Context, tx *tx, query string, args ...any) (bool, error) {
+	n, err := execCount(ctx, tx, query, args...)
+	return n > 0, err
+}
+
+// execCount gives how many rows the statement changed.
+func execCount(ctx context.Context, tx *tx, query string, args ...any) (int, error) {
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}

@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+func (s *Store) openFile(ctx context.Context) error {
+	if err := s.file(); err != nil {
+		return err
+	}
+	var err error
+	if s.read, err = openSQLite(s.o.Path, "ro"); err != nil {
+		return err
+	}
+	if s.o.ReadOnly {
+		return s.checkVersion(ctx)
+	}
+	if s.write, err = openSQLite(s.o.Path, "rw"); err != nil {
+		return err
+	}
+	s.write.SetMaxOpenConns(1)
+	if s.o.Join {
+		return s.checkVersion(ctx)
+	}
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	return s.adopt(ctx)
+}
+
+func (s *Store) openMemory(ctx context.Context) error {
+	raw, err := sql.Open("sqlite", "file::memory:?"+pragmas)
+	if err != nil {
+		return err
+	}
+	s.write = wrap(raw, sqlite)
+	s.write.SetMaxOpenConns(1) // each further connection would be another, empty database
+	s.read, s.created = s.write, true
+	return s.migrate(ctx)
+}
+
+// file sees that the file is there and, for a writer, that nobody else writes it.
+func (s *Store) file() error {
+	path := s.o.Path
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("ledger %s: its folder does not exist: create it, or set store.url", path)
+	}
+	_, err := os.Stat(path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if missing && (!s.o.Create || s.o.Join) {
+		return fmt.Errorf("ledger %s: %w", path, ErrNoLedger)
+	}
+	if s.o.ReadOnly || s.o.Join {
+		return nil
+	}
+	s.lock = flock.New(path+".lock", flock.SetPermissions(0o600))
+	locked, err := s.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("ledger %s: its lock cannot be taken: %w; retryd runs as uid %d, which needs to write in that folder", path, err, os.Getuid())
+	}
+	if !locked {
+		return fmt.Errorf("ledger %s: %w", path, ErrLocked)
+	}
+	if !missing {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	s.created = true
+	return f.Close()
+}
+
+// synchronous(2) is FULL: a commit is on the disk before the request that it is for. The limit
+// is what the write-ahead log is cut back to once it has been larger.
+const pragmas = "_pragma=busy_timeout(10000)&_pragma=synchronous(2)&_pragma=journal_size_limit(16777216)&_txlock=immediate"
+
+func openSQLite(path, mode string) (*db, error) {
+	query := pragmas + "&mode=" + mode
+	if mode == "rw" {
+		query += "&_pragma=journal_mode(WAL)"
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	raw, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: absolute, RawQuery: query}).String())
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return wrap(raw, sqlite), nil
+}
+
+// Sizes gives the bytes of the ledger and of its write-ahead log; those of PostgreSQL's, which
+// is not the ledger's alone, are 0.
+func (s *Store) Sizes() (ledger, wal int64) {
+	if s.Shared() {
+		return s.postgresSize(), 0
+	}
+	for name, size := range map[string]*int64{s.o.Path: &ledger, s.o.Path + "-wal": &wal} {
+		if info, err := os.Stat(name); err == nil {
+			*size = info.Size()
+		}
+	}
+	return ledger, wal
+}
