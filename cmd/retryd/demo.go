@@ -55,7 +55,7 @@ func (c demoCmd) Run(a *app) (err error) {
 	cfg.Store.Path = filepath.Join(folder, "retryd.db")
 	h := build(cfg, config.Log{Level: "warn", Format: "console"}, a.stderr)
 	defer h.close()
-	if err := h.open(a, store.Options{Path: cfg.Store.Path, Create: true}); err != nil {
+	if err := h.open(a, h.ledger(store.Options{Create: true})); err != nil {
 		return errors.Join(err, platform.Close())
 	}
 	metrics, err := listenNear(a.ctx, c.Listen)

@@ -28,12 +28,12 @@ func reloading(t *testing.T, text string) (*reloader, string) {
 	c, err := a.load()
 	require.NoError(t, err)
 	h := build(c, config.Log{Level: "info"}, a.stderr)
-	require.NoError(t, h.open(a, store.Options{Path: c.Store.Path, Create: true}))
+	require.NoError(t, h.open(a, h.ledger(store.Options{Create: true})))
 	t.Cleanup(h.close)
 	s, err := h.scheduler(nil)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	return &reloader{a: a, h: h, s: s, current: c}, file
+	return &reloader{a: a, h: h, s: s, current: c, door: newDoor(c.Server.Web)}, file
 }
 
 func (r *reloader) again(t *testing.T, file, text string) error {
@@ -92,7 +92,7 @@ func TestPausesAreDroppedFromThisMachineOnly(t *testing.T) {
 	require.NoError(t, r.h.store.PauseNow(t.Context(), store.Pause{Scope: store.PausePolicy, Policy: "p", Who: "w"}, store.Action{Who: "w"}))
 	require.NoError(t, os.WriteFile(file, []byte(rates("5", "q", "")), 0o600))
 	for from, status := range map[string]int{"192.0.2.7:4000": http.StatusForbidden, "127.0.0.1:4000": http.StatusOK} {
-		req := httptest.NewRequest(http.MethodPost, "/-/reload?drop_pauses=true", nil)
+		req := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:9464/-/reload?drop_pauses=true", nil)
 		req.RemoteAddr = from
 		w := httptest.NewRecorder()
 		r.serve(w, req)

@@ -98,7 +98,7 @@ func (a *app) ledgerByHand() (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = h.open(a, store.Options{Path: h.config.Store.Path, Join: true})
+	err = h.open(a, h.ledger(store.Options{Join: true}))
 	if errors.Is(err, store.ErrNoLedger) {
 		return nil, fmt.Errorf("%w: start `retryd run` first", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,9 +22,10 @@ import (
 // reloader puts a new configuration in the place of the one that runs: the whole of it, or
 // nothing of it.
 type reloader struct {
-	a *app
-	h *house
-	s *scheduler.Scheduler
+	a    *app
+	h    *house
+	s    *scheduler.Scheduler
+	door *door // goes by what is in force
 
 	one     sync.Mutex     // one reload at a time
 	current *config.Config // in force
@@ -87,6 +87,7 @@ func (r *reloader) run(ctx context.Context, n *reload) {
 		return
 	}
 	r.current, r.refused, n.hash = c, "", c.Hash
+	r.door.asks.Store(&c.Server.Web)
 	r.h.metrics.Reloaded(true, c.Hash, time.Now())
 	r.h.warn(c)
 	r.h.log.Info("configuration reloaded", zap.String("by", n.why), zap.String("config_hash", c.Hash),
@@ -136,13 +137,23 @@ func (r *reloader) follow(ctx context.Context, hup <-chan os.Signal, every time.
 	}
 }
 
-// serve answers POST /-/reload once the reload has come to its end. It is not authenticated: to
-// drop a pause takes somebody on this machine.
+// serve answers POST /-/reload once the reload has come to its end. To drop a pause takes somebody
+// who has shown who they are, or a program on this machine.
 func (r *reloader) serve(w http.ResponseWriter, req *http.Request) {
 	want := reload{why: "POST /-/reload from " + req.RemoteAddr, drop: req.URL.Query().Get("drop_pauses") == "true"}
-	host, _, _ := net.SplitHostPort(req.RemoteAddr) // net/http has put it there
-	if ip := net.ParseIP(host); want.drop && (ip == nil || !ip.IsLoopback()) {
-		http.Error(w, "drop_pauses is for this machine's own address: run `retryd reload --drop-pauses` there", http.StatusForbidden)
+	if user := r.door.user(req); user != "" {
+		want.why += " by " + user
+	}
+	if want.drop && !r.door.knows(req) && !local(req) {
+		http.Error(w, "drop_pauses is for this machine's own address, or for users of server.web_config: run `retryd reload --drop-pauses` on it", http.StatusForbidden)
+		return
+	}
+	if _, err := io.Copy(io.Discard, req.Body); err != nil {
+		status := http.StatusBadRequest
+		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		http.Error(w, "read the request: "+err.Error(), status)
 		return
 	}
 	n := r.ask(req.Context(), want)
@@ -192,7 +203,7 @@ func (h *house) warn(c *config.Config) {
 }
 
 type reloadCmd struct {
-	daemonURL
+	asker
 	DropPauses bool `help:"Drop pauses and halts of policies that the configuration does not have any more, instead of refusing it."`
 }
 
@@ -208,43 +219,4 @@ func (c reloadCmd) Run(a *app) error {
 	}
 	printf(a.stdout, "%s\n", answer)
 	return nil
-}
-
-// daemonURL is where a running daemon answers.
-type daemonURL struct {
-	URL string `name:"url" placeholder:"URL" help:"Of the daemon, such as http://127.0.0.1:9464. Default: where the configuration has it listen."`
-}
-
-// ask sends one request to the daemon and gives its answer.
-func (d daemonURL) ask(a *app, method, path string, timeout time.Duration) (string, error) {
-	base, err := d.base(a)
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(a.ctx, timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
-	if err != nil {
-		return "", fmt.Errorf("--url: %w", err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		if u := (*url.Error)(nil); errors.As(err, &u) {
-			err = u.Err // the rest is said here
-		}
-		return "", fmt.Errorf("no daemon answers at %s (%w): start it, or name with --url where it listens", base, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return "", fmt.Errorf("read the daemon's answer: %w", err)
-	}
-	text := strings.TrimSpace(string(body))
-	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusForbidden {
-		return "", errors.New(text) // the daemon's own words
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s%s: HTTP %d: %s", base, path, resp.StatusCode, text)
-	}
-	return text, nil
 }

@@ -2,21 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
-	"retryd/internal/scheduler"
 	"retryd/internal/store"
 )
 
@@ -43,7 +36,7 @@ func (r runCmd) Run(a *app) error {
 		return fmt.Errorf("server.listen: %w: another program, or another retryd, uses the address", err)
 	}
 	defer listener.Close()
-	if err := h.open(a, store.Options{Path: c.Store.Path, Create: true}); err != nil {
+	if err := h.open(a, h.ledger(store.Options{Create: true})); err != nil {
 		return err
 	}
 	defer h.close()
@@ -61,17 +54,17 @@ func (r runCmd) Run(a *app) error {
 	defer s.Close()
 	h.metrics.Reloaded(true, c.Hash, time.Now())
 	h.log.Info("retryd starts", zap.String("version", readVersion().Version), zap.Strings("config", c.Files), zap.String("config_hash", c.Hash),
-		zap.String("ledger", c.Store.Path), zap.String("listen", listener.Addr().String()),
+		zap.String("ledger", c.Store.Where()), zap.String("listen", listener.Addr().String()),
 		zap.Int("connections", len(c.Connections)), zap.Int("policies", len(c.Policies)))
-	if err := h.greetLedger(a.ctx, c.Store.Path); err != nil {
+	if err := h.greetLedger(a.ctx, c.Store.Where()); err != nil {
 		return err
 	}
-	reloads := &reloader{a: a, h: h, s: s, current: c}
+	reloads := &reloader{a: a, h: h, s: s, current: c, door: newDoor(c.Server.Web)}
 	follow := func(ctx context.Context) error {
 		reloads.follow(ctx, hup, r.every())
 		return nil
 	}
-	err = serve(a.ctx, listener, h.handler(s, reloads), s.Run, follow)
+	err = h.serve(a.ctx, listener, h.handler(s, reloads), c.Server.Web.Path, s.Run, follow)
 	h.log.Info("retryd stops")
 	return err
 }
@@ -94,55 +87,4 @@ func (h *house) greetLedger(ctx context.Context, path string) error {
 	}
 	h.log.Warn("the ledger is new: attempts made before are not known, and every failed target starts at its first attempt", zap.String("ledger", path))
 	return h.store.Act(ctx, store.Action{Who: who(), Source: "run", What: "create ledger", Subject: path})
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-}
-
-// serve answers on the listener until the context and then the work has ended. What goes on
-// beside the work ends with the context.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, work func(context.Context) error, beside ...func(context.Context) error) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve HTTP: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		err := work(ctx) // metrics are served until the last call is accounted for
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		return errors.Join(err, server.Shutdown(ctx))
-	})
-	for _, f := range beside {
-		g.Go(func() error { return f(ctx) })
-	}
-	return g.Wait()
-}
-
-// handler serves the metrics, the probes and reloading.
-func (h *house) handler(s *scheduler.Scheduler, reloads *reloader) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /-/reload", reloads.serve)
-	serveProbes(mux, h.registry, s.Ready)
-	// A page in somebody's browser cannot make it reload.
-	return http.NewCrossOriginProtection().Handler(mux)
-}
-
-func serveProbes(mux *http.ServeMux, registry *prometheus.Registry, ready func(context.Context) error) {
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { printf(w, "healthy\n") })
-	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, r *http.Request) {
-		if err := ready(r.Context()); err != nil {
-			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		printf(w, "ready\n")
-	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		printf(w, "retryd %s\n\n/metrics\n/-/healthy\n/-/ready\n", readVersion().Version)
-	})
 }

@@ -78,6 +78,8 @@ func TestCommands(t *testing.T) {
 			"signal":        signalDaemon,
 			"pause-a-while": pauseAWhile,
 			"ledger-moves":  ledgerMoves,
+			"modes":         modes,
+			"old-ledger":    oldLedger,
 		},
 	})
 }

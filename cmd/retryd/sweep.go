@@ -32,7 +32,7 @@ func (c sweepCmd) Run(a *app) error {
 		return err
 	}
 	defer h.close()
-	err = h.open(a, store.Options{Path: h.config.Store.Path, Create: c.NewLedger})
+	err = h.open(a, h.ledger(store.Options{Create: c.NewLedger}))
 	switch {
 	case errors.Is(err, store.ErrNoLedger):
 		return fmt.Errorf("%w: if retryd has never run here, start `retryd run`, or add --new-ledger; else correct store.url", err)
@@ -75,9 +75,9 @@ func (c planCmd) Run(a *app) error {
 		return err
 	}
 	defer h.close()
-	err = h.open(a, store.Options{Path: h.config.Store.Path, Join: true}) // to write down refused credentials, and nothing else
+	err = h.open(a, h.ledger(store.Options{Join: true})) // to write down refused credentials, and nothing else
 	if errors.Is(err, store.ErrNoLedger) {
-		printf(a.stderr, "There is no ledger at %s yet: this plan knows of no attempt made before.\n", h.config.Store.Path)
+		printf(a.stderr, "There is no ledger at %s yet: this plan knows of no attempt made before.\n", h.config.Store.Where())
 		err = h.open(a, store.Options{})
 		h.rememberRefusals(a)
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -79,7 +82,7 @@ func build(c *config.Config, logs config.Log, w io.Writer) *house {
 // setup makes what the scheduler runs of a configuration. Nothing that runs is changed by it;
 // rates puts the rates of shared budgets in force.
 func (h *house) setup(c *config.Config) (s scheduler.Setup, rates func(), err error) {
-	s = scheduler.Setup{Policies: c.Policies, Retention: c.Store.Retention}
+	s = scheduler.Setup{Policies: c.Policies, Retention: c.Store.Retention, Hash: c.Hash}
 	wanted := map[*iotdaclient.Budget]config.Budget{}
 	for _, connection := range c.Connections {
 		rate := c.BudgetOf(connection)
@@ -92,7 +95,7 @@ func (h *house) setup(c *config.Config) (s scheduler.Setup, rates func(), err er
 			closeAll(s)
 			return scheduler.Setup{}, nil, err
 		}
-		s.Connections = append(s.Connections, scheduler.Connection{Client: client, Identity: connection.Identity(), Hash: connection.Hash})
+		s.Connections = append(s.Connections, scheduler.Connection{Client: client, Identity: connection.Identity(), Budget: rate.Name, Hash: connection.Hash})
 	}
 	return s, func() {
 		for budget, rate := range wanted {
@@ -165,9 +168,28 @@ func (h *house) newSource(c config.Connection) (iotdaclient.Source, error) {
 
 func userAgent() string { return "retryd/" + readVersion().Version }
 
+// ledger gives the options for opening the ledger that the configuration names.
+func (h *house) ledger(o store.Options) store.Options {
+	o.Path, o.URL = h.config.Store.Path, h.config.Store.URL.Reveal()
+	return o
+}
+
+// observeWrite counts one write of the ledger. One that a gate or another replica's lease has
+// refused is none that went wrong.
+func (h *house) observeWrite(d time.Duration, err error) {
+	switch {
+	case errors.Is(err, store.ErrFenced):
+		h.metrics.LedgerFenced.Inc()
+		err = nil
+	case errors.As(err, new(*store.GateError)):
+		err = nil
+	}
+	h.metrics.ObserveWrite(d, err)
+}
+
 // open opens the ledger and exports it.
 func (h *house) open(a *app, o store.Options) (err error) {
-	o.Observe = h.metrics.ObserveWrite
+	o.Observe = h.observeWrite
 	if h.store, err = store.Open(a.ctx, o); err != nil {
 		return err
 	}
@@ -176,12 +198,12 @@ func (h *house) open(a *app, o store.Options) (err error) {
 		return errors.Join(err, h.store.Close())
 	}
 	h.metrics.Ledger(created, h.store.Sizes)
-	if h.store.Created() && o.Path != "" {
+	if h.store.Created() && o.Path+o.URL != "" {
 		if err := h.adoptRefusals(a); err != nil {
 			return errors.Join(err, h.store.Close())
 		}
 	}
-	if !o.ReadOnly && o.Path != "" {
+	if !o.ReadOnly && o.Path+o.URL != "" {
 		h.guards.Keep(h.store)
 	}
 	return nil
@@ -209,7 +231,18 @@ func (h *house) scheduler(watch func(scheduler.Event)) (*scheduler.Scheduler, er
 	if err != nil {
 		return nil, err
 	}
-	return scheduler.New(scheduler.Options{Setup: setup, Store: h.store, Metrics: h.metrics, Log: h.log, Watch: watch}), nil
+	return scheduler.New(scheduler.Options{
+		Setup: setup, Store: h.store, Metrics: h.metrics, Log: h.log, Watch: watch, Replica: replica(), LeaseTTL: h.config.Lease.TTL,
+	}), nil
+}
+
+// replica describes this process to others with the same ledger.
+func replica() store.Replica {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return store.Replica{ID: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]), Host: host, Version: readVersion().Version}
 }
 
 // logger writes to w in one of the two forms.

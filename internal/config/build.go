@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -28,21 +29,34 @@ func words[W ~string](in []W) []string {
 // build checks values and makes the Config of them.
 func (d *decoder) build(r *rawFile) *Config {
 	c := &Config{
-		Server: Server{Listen: r.Server.Listen},
+		Server: d.server(r.Server),
 		Log:    Log{Level: r.Log.Level, Format: r.Log.Format},
-		Store:  Store{Path: d.ledger(r.Store), Retention: r.Store.Retention},
-	}
-	if _, port, err := net.SplitHostPort(r.Server.Listen); err != nil || port == "" {
-		d.problem(r.Server.of("listen"), "listen must be host:port, such as 127.0.0.1:9464, not %q", clip(r.Server.Listen))
-	}
-	if host, _, err := net.SplitHostPort(r.Server.Listen); err == nil && !loopback(host) {
-		d.warn(r.Server.of("listen"), "whoever reaches %s can read the metrics and have retryd reload: there is no authentication", clip(r.Server.Listen))
+		Store:  d.store(r.Store),
+		Lease:  Lease{TTL: r.Lease.TTL},
 	}
 	d.positive(r.Store.at, "retention", r.Store.Retention > 0)
+	if r.Lease.TTL < 5*time.Second || r.Lease.TTL > 5*time.Minute {
+		d.problem(r.Lease.of("ttl"), "ttl must be between 5s and 5m")
+	}
 	c.Budgets = d.budgets(r)
 	c.Connections = d.connections(r, c)
 	c.Policies = d.policies(r, c)
 	return c
+}
+
+func (d *decoder) server(r rawServer) Server {
+	s := Server{Listen: r.Listen, Web: d.web(r)}
+	host, port, err := net.SplitHostPort(r.Listen)
+	switch {
+	case err != nil || port == "":
+		d.problem(r.of("listen"), "listen must be host:port, such as 127.0.0.1:9464, not %q", clip(r.Listen))
+	case loopback(host):
+	case !s.Web.Authenticates():
+		d.warn(r.of("listen"), "whoever reaches %s can read the metrics and have retryd reload: web_config can ask for a password or a client certificate", clip(r.Listen))
+	case !s.Web.TLS:
+		d.warn(r.of("listen"), "passwords cross the network to %s for all to read: tls_server_config in web_config encrypts them", clip(r.Listen))
+	}
+	return s
 }
 
 func (d *decoder) budgets(r *rawFile) []Budget {
@@ -61,23 +75,6 @@ func (d *decoder) budgets(r *rawFile) []Budget {
 		budgets = append(budgets, Budget{raw.Name, raw.RequestsPerSecond, raw.Burst})
 	}
 	return budgets
-}
-
-// ledger gives the path of the ledger's file.
-func (d *decoder) ledger(r rawStore) string {
-	path, ok := strings.CutPrefix(r.URL, "sqlite:")
-	if !ok || path == "" || strings.HasPrefix(path, "//") {
-		d.problem(r.of("url"), "url must be sqlite: and a path, such as sqlite:retryd.db or sqlite:/var/lib/retryd/retryd.db")
-		return ""
-	}
-	if filepath.IsAbs(path) {
-		return path
-	}
-	folder := d.folder(r.of("url"))
-	if state, _ := d.env("STATE_DIRECTORY"); state != "" { // systemd's, perhaps several
-		folder, _, _ = strings.Cut(state, ":")
-	}
-	return absolute(filepath.Join(folder, path))
 }
 
 func absolute(path string) string {

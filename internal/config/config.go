@@ -23,6 +23,7 @@ type Config struct {
 	Server      Server
 	Log         Log
 	Store       Store
+	Lease       Lease
 	Budgets     []Budget
 	Connections []Connection
 	Policies    []*policy.Policy
@@ -32,19 +33,16 @@ type Config struct {
 	d   *decoder
 }
 
-// Server is where the daemon listens.
-type Server struct{ Listen string }
+// Server is where the daemon listens, and whom it lets in.
+type Server struct {
+	Listen string
+	Web    Web
+}
 
 // Log is how the daemon logs.
 type Log struct {
 	Level  string // debug, info, warn or error
 	Format string // json or console
-}
-
-// Store is where the ledger is.
-type Store struct {
-	Path      string
-	Retention time.Duration // of history; counts are kept
 }
 
 // Budget is a rate that connections share.
@@ -64,12 +62,17 @@ func (c *Config) NeedRestart(running *Config) Problems {
 		changed bool
 	}{
 		{"listen", c.raw.Server.at, c.Server.Listen != running.Server.Listen},
+		{"web_config", c.raw.Server.at, c.Server.Web.Path != running.Server.Web.Path},
 		{"format", c.raw.Log.at, c.Log.Format != running.Log.Format},
-		{"url", c.raw.Store.at, c.Store.Path != running.Store.Path},
+		{"url", c.raw.Store.at, c.Store.Path != running.Store.Path || c.Store.URL != running.Store.URL},
+		{"ttl", c.raw.Lease.at, c.Lease.TTL != running.Lease.TTL},
 	} {
 		if key.changed {
 			p = append(p, c.d.at(key.section.of(key.name), "%s cannot change while retryd runs: restart it, or put the old value back", []any{key.name}))
 		}
+	}
+	if web := c.Server.Web; web.Path == running.Server.Web.Path && web.fixed != running.Server.Web.fixed {
+		p = append(p, c.d.at(c.raw.Server.of("web_config"), "TLS on or off, http2 and rate_limit in web_config cannot change while retryd runs: restart it, or put the old value back", nil))
 	}
 	return p
 }

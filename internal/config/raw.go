@@ -46,6 +46,8 @@ type rawFile struct {
 	Log rawLog `key:"log"`
 	// The ledger: the record of every attempt.
 	Store rawStore `key:"store"`
+	// The right to drive a budget, where several replicas share a ledger in PostgreSQL.
+	Lease rawLease `key:"lease"`
 	// Request rates that several connections share.
 	Budgets []rawBudget `key:"budgets"`
 	// Keys that each connection and each policy starts from. Mappings are merged key by key;
@@ -64,13 +66,19 @@ func (r *rawFile) defaults() {
 	r.Server.defaults()
 	r.Log.defaults()
 	r.Store.defaults()
+	r.Lease.defaults()
 }
 
 type rawServer struct {
 	at
-	// Address of /metrics, the probes and reload. There is no authentication: keep it on
-	// loopback, or behind what has some.
+	// Address of /metrics, the probes and reload. Without web_config everybody who reaches it
+	// is let in: keep it on loopback then.
 	Listen string `key:"listen"`
+	// A file that has TLS, passwords and client certificates for all that is served, in the form
+	// of Prometheus' exporters:
+	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md.
+	// A relative path is relative to the file that names it.
+	WebConfig string `key:"web_config" example:"web.yaml"`
 }
 
 func (r *rawServer) defaults() { r.Listen = "127.0.0.1:9464" }
@@ -88,13 +96,25 @@ func (r *rawLog) defaults() { r.Level, r.Format = "info", "json" }
 type rawStore struct {
 	at
 	// `sqlite:` and a path. A relative path is relative to $STATE_DIRECTORY if that is set,
-	// else to the file that names it.
+	// else to the file that names it. Or `postgres://user@host:5432/database`, which several
+	// replicas can share; a password goes into url_file, $PGPASSWORD or $PGPASSFILE.
 	URL string `key:"url"`
+	// A file that holds the address instead, password and all.
+	URLFile string `key:"url_file" example:"/etc/retryd/ledger-url"`
 	// How long history is kept. Counts of attempts are kept for as long as their task is there.
 	Retention time.Duration `key:"retention"`
 }
 
 func (r *rawStore) defaults() { r.URL, r.Retention = "sqlite:retryd.db", 90*day }
+
+type rawLease struct {
+	at
+	// How long a replica that is dead keeps a budget: 5s to 5m. Shorter, it passes on sooner;
+	// longer, it rides out a database that is away.
+	TTL time.Duration `key:"ttl"`
+}
+
+func (r *rawLease) defaults() { r.TTL = 15 * time.Second }
 
 type rawBudget struct {
 	at

@@ -71,6 +71,11 @@ func (s *Scheduler) renew(ctx context.Context) error {
 		h, held := mine[b.d.budget]
 		if !held || h.Token != b.lease.Token {
 			b.d.lose()
+			for _, c := range s.all() {
+				if c.drive == b.d {
+					s.o.Metrics.Standby(c.name)
+				}
+			}
 			s.o.Log.Warn("another replica drives the budget now", zap.String("budget", b.d.budget), zap.Int64("lease", b.lease.Token))
 			continue
 		}
@@ -144,8 +149,11 @@ func (s *Scheduler) take(ctx context.Context, d *drive, me store.Replica) error 
 		return nil
 	}
 	d.take(a, begun)
-	log.Info("drives the budget", zap.Int64("lease", a.Token), zap.String("before", a.Before.Holder), zap.Time("driven_until", a.Before.Renewed),
-		zap.Int("claims_without_answer", a.Abandoned))
+	fields := []zap.Field{zap.Int64("lease", a.Token)}
+	if a.Before.Holder != "" && a.Before.Holder != me.ID { // it did not give it back
+		fields = append(fields, zap.String("instead_of", a.Before.Holder), zap.Time("last_seen", a.Before.Renewed), zap.Int("claims_without_answer", a.Abandoned))
+	}
+	log.Info("drives the budget", fields...)
 	for _, c := range s.all() {
 		if c.drive == d && !a.Before.Renewed.IsZero() {
 			c.client.Budget().Drain() // the one before may have used it up a moment ago

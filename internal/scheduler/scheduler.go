@@ -192,6 +192,16 @@ func (s *Scheduler) Ready(ctx context.Context) error {
 	if n := s.unwritten.Load(); n > 0 {
 		return fmt.Errorf("%d answers of the platform wait to be written to the ledger", n)
 	}
+	s.mu.Lock()
+	running := s.running != nil
+	s.mu.Unlock()
+	if running && !s.o.Store.Shared() {
+		for budget := range s.replica().Budgets {
+			if !slices.Contains(s.Drives(), budget) {
+				return fmt.Errorf("another process drives budget %s by this ledger, although only one may: is it on a network file system?", budget)
+			}
+		}
+	}
 	return s.o.Store.Writable(ctx)
 }
 
@@ -206,6 +216,9 @@ func (s *Scheduler) Close() {
 // 5 seconds; what is not answered by then counts as unknown.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if err := s.renew(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	s.applying.Lock()
@@ -233,6 +246,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.applying.Unlock()
 	stop()
 	beside.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
 	return err
 }
 

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// modes looks at who can read files, and whatever else begins with the name of the first: modes FILE…
+func modes(ts *testscript.TestScript, _ bool, args []string) {
+	beside, err := filepath.Glob(ts.MkAbs(args[0]) + "*")
+	ts.Check(err)
+	for _, name := range append(args, beside...) {
+		info, err := os.Stat(ts.MkAbs(name))
+		ts.Check(err)
+		if info.Mode().Perm() != 0o600 {
+			ts.Fatalf("%s has mode %o", name, info.Mode().Perm())
+		}
+	}
+}
+
+// oldLedger makes a ledger as retryd made it at schema 2: old-ledger FILE.
+func oldLedger(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o600))
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	migrations, err := goose.NewProvider(goose.DialectSQLite3, db, os.DirFS("../../internal/store/migrations/sqlite"))
+	ts.Check(err)
+	_, err = migrations.UpTo(context.Background(), 2)
+	ts.Check(err)
+}
