@@ -1,5 +1,7 @@
 .DEFAULT_GOAL := help
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VULN_DB ?= https://vuln.go.dev
 FUZZ_TIME ?= 20s
 # The race detector's pointer checks take half of the time in SQLite, which is C turned into Go:
 # they stay on for everything else.
@@ -29,6 +31,12 @@ lint: ## check format, modules and style
 	go mod tidy -diff
 	go run $(GOLANGCI_LINT) run ./...
 
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what is called; asks VULN_DB (vuln.go.dev)
+	@out=$$(go run $(GOVULNCHECK) -db $(VULN_DB) ./... 2>&1); code=$$?; printf '%s\n' "$$out"; \
+	case "$$out" in *"fetching vulnerabilities"*) echo "NOTHING WAS CHECKED: the vulnerability database at $(VULN_DB) cannot be reached; VULN_DB=URL names a mirror" >&2 ;; esac; \
+	exit $$code
+
 .PHONY: bench
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -37,8 +45,16 @@ bench: ## run the benchmarks
 month: ## simulate 30 days of configs/fleet.yaml, and two years of clocks; print the tables (10 min)
 	go test -count=1 -v -timeout 40m -run 'ThirtyDays|TwoYears|Throttling|ReloadUnderLoad|WrongKeyForAnHour' ./internal/scheduler -whole-fleet
 
+.PHONY: torture
+torture: ## kill the program 500 times and hold both records against the promises; print the figures (6 min)
+	go test -v -count=1 -timeout 30m ./torture -cycles 500
+
 .PHONY: fuzz
-fuzz: ## fuzz each parser for FUZZ_TIME (20s)
-	go test -run '^$$' -fuzz '^FuzzParseTime$$' -fuzztime $(FUZZ_TIME) ./internal/iotda
-	go test -run '^$$' -fuzz '^FuzzParseSchedule$$' -fuzztime $(FUZZ_TIME) ./internal/policy
-	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZ_TIME) ./internal/config
+fuzz: ## run each fuzz test for FUZZ_TIME (20s)
+	@set -e; for package in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs dirname | sort -u); do \
+		names=$$(go test -list '^Fuzz' $$package); \
+		for name in $$(echo "$$names" | grep '^Fuzz'); do \
+			echo "$$package $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 100x $$package; \
+		done; \
+	done

@@ -30,6 +30,7 @@ type cli struct {
 	Resume      resumeCmd      `cmd:"" help:"End pauses and halts."`
 	Approve     approveCmd     `cmd:"" help:"Open a task to a policy in mode approve."`
 	Revoke      revokeCmd      `cmd:"" help:"End the approval of a task."`
+	Ledger      ledgerCmd      `cmd:"" help:"Check the ledger, or back it up."`
 	Demo        demoCmd        `cmd:"" help:"Watch a failing fleet recover, with nothing to install or configure."`
 	Emulator    emulatorCmd    `cmd:"" help:"Serve an emulated IoTDA with a failing fleet, to try retryd on."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask a running daemon whether it is healthy. For containers."`

@@ -139,7 +139,7 @@ func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listen
 	}
 	defer s.Close()
 	probes := http.NewServeMux()
-	serveProbes(probes, h.registry, s.Ready)
+	serveProbes(probes, h.registry, s.Ready, s.Drives)
 	g, ctx := errgroup.WithContext(ctx)
 	work, stopped := context.WithCancel(context.WithoutCancel(ctx)) // the emulator outlives the calls to it
 	g.Go(func() error {

@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"policy":      {"iotda"},
 	"iotdaclient": {"iotda"},
 	"emulator":    {"iotda"},
+	"pgtest":      {},
 	"config":      {"policy"},
 	"store":       {"policy"},
 	"scheduler":   {"iotda", "iotdaclient", "metrics", "policy", "store"},

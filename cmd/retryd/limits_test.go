@@ -130,7 +130,7 @@ func TestNoMoreThanAFewScrapesGoOnAtOnce(t *testing.T) {
 	t.Parallel()
 	h := hold{prometheus.NewDesc("held", "", nil, nil), make(chan struct{}, 100), make(chan struct{})}
 	registry, mux := prometheus.NewRegistry(), http.NewServeMux()
-	serveProbes(mux, registry, func(context.Context) error { return nil })
+	serveProbes(mux, registry, func(context.Context) error { return nil }, nobody)
 	require.NoError(t, registry.Register(h))
 	server := httptest.NewServer(mux)
 	defer server.Close()
@@ -157,7 +157,7 @@ func TestHammeringReadinessDoesNotHammerTheLedger(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64
 	mux := http.NewServeMux()
-	serveProbes(mux, prometheus.NewRegistry(), func(context.Context) error { writes.Add(1); return nil })
+	serveProbes(mux, prometheus.NewRegistry(), func(context.Context) error { writes.Add(1); return nil }, nobody)
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	start := time.Now()
@@ -201,3 +201,5 @@ func TestOnlyAProgramOnThisMachineDropsPausesWhereNobodyIsAskedWhoTheyAre(t *tes
 		require.True(t, local(r), from)
 	}
 }
+
+func nobody() (driven, others []string) { return nil, nil }

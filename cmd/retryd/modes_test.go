@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/pressly/goose/v3"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/bcrypt"
 )
 
 // modes looks at who can read files, and whatever else begins with the name of the first: modes FILE…
@@ -33,4 +35,11 @@ func oldLedger(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = migrations.UpTo(context.Background(), 2)
 	ts.Check(err)
+}
+
+// setPassword writes a web configuration with one user: password FILE USER PASSWORD.
+func setPassword(ts *testscript.TestScript, _ bool, args []string) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(args[2]), bcrypt.MinCost)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), fmt.Appendf(nil, "basic_auth_users:\n  %s: %s\n", args[1], hash), 0o600))
 }

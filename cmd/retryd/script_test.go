@@ -15,12 +15,22 @@ import (
 
 	"retryd/internal/emulator"
 	"retryd/internal/iotda"
+	"retryd/internal/pgtest"
 )
 
 var update = flag.Bool("update", false, "write what the commands print now into the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"retryd": main})
+	testscript.Main(tests{m}, map[string]func(){"retryd": main})
+}
+
+// tests ends what they started.
+type tests struct{ m *testing.M }
+
+// Run runs them.
+func (t tests) Run() int {
+	defer pgtest.Stop()
+	return t.m.Run()
 }
 
 type emulatorKey struct{}
@@ -79,9 +89,19 @@ func TestCommands(t *testing.T) {
 			"pause-a-while": pauseAWhile,
 			"ledger-moves":  ledgerMoves,
 			"modes":         modes,
+			"postgres":      postgres,
+			"password":      setPassword,
 			"old-ledger":    oldLedger,
 		},
 	})
+}
+
+// postgres makes a database, and writes a file of configuration that has the ledger in it.
+func postgres(ts *testscript.TestScript, _ bool, args []string) {
+	address, drop, err := pgtest.Create(context.Background())
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(drop()) })
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("lease: {ttl: 5s}\nstore: {url: \""+address+"\"}\n"), 0o600))
 }
 
 // awaitRetries waits until the platform has been asked to retry.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,12 +88,12 @@ func serveUntil(ctx context.Context, server *http.Server, answer func() error, w
 func (h *house) handler(s *scheduler.Scheduler, reloads *reloader) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /-/reload", reloads.serve)
-	serveProbes(mux, h.registry, s.Ready)
+	serveProbes(mux, h.registry, s.Ready, s.Drives)
 	// A page in somebody's browser cannot make it reload.
 	return http.NewCrossOriginProtection().Handler(reloads.door.guard(limitBody(mux)))
 }
 
-func serveProbes(mux *http.ServeMux, registry *prometheus.Registry, check func(context.Context) error) {
+func serveProbes(mux *http.ServeMux, registry *prometheus.Registry, check func(context.Context) error, drives func() (driven, others []string)) {
 	// With a timeout an answer is gathered before it is sent: who reads slowly keeps no place.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout}))
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { printf(w, "healthy\n") })
@@ -102,7 +103,14 @@ func serveProbes(mux *http.ServeMux, registry *prometheus.Registry, check func(c
 			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
+		driven, others := drives()
 		printf(w, "ready\n")
+		if len(driven) > 0 {
+			printf(w, "drives: %s\n", strings.Join(driven, ", "))
+		}
+		if len(others) > 0 {
+			printf(w, "does not drive: %s\n", strings.Join(others, ", "))
+		}
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		printf(w, "retryd %s\n\n/metrics\n/-/healthy\n/-/ready\n", readVersion().Version)

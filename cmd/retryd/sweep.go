@@ -57,6 +57,9 @@ func (c sweepCmd) Run(a *app) error {
 	reports, err := s.Sweep(a.ctx, c.Policies)
 	bar.done()
 	printReports(a.stdout, reports, "attempts")
+	if errors.Is(err, scheduler.ErrDriven) {
+		return fmt.Errorf("%w: the daemon sweeps by itself; `retryd plan` shows what it would do", err)
+	}
 	if err != nil {
 		return err
 	}

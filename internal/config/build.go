@@ -35,8 +35,11 @@ func (d *decoder) build(r *rawFile) *Config {
 		Lease:  Lease{TTL: r.Lease.TTL},
 	}
 	d.positive(r.Store.at, "retention", r.Store.Retention > 0)
-	if r.Lease.TTL < 5*time.Second || r.Lease.TTL > 5*time.Minute {
-		d.problem(r.Lease.of("ttl"), "ttl must be between 5s and 5m")
+	switch ttl := r.Lease.TTL; {
+	case ttl < time.Second || ttl > 5*time.Minute:
+		d.problem(r.Lease.of("ttl"), "ttl must be between 1s and 5m")
+	case ttl < 5*time.Second:
+		d.warn(r.Lease.of("ttl"), "with a ttl below 5s a budget changes hands whenever the database is slow for a moment")
 	}
 	c.Budgets = d.budgets(r)
 	c.Connections = d.connections(r, c)

@@ -184,26 +184,6 @@ func must(data []byte, err error) []byte {
 	return data
 }
 
-func FuzzParse(f *testing.F) {
-	files, _ := filepath.Glob("testdata/bad/*.yaml")
-	for _, file := range files {
-		f.Add(must(os.ReadFile(file)))
-	}
-	f.Add([]byte(smallest))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		_, err := config.Parse("f.yaml", data, env("AK", "a", "SK", "b"))
-		if err == nil {
-			return
-		}
-		var problems config.Problems
-		require.ErrorAs(t, err, &problems)
-		require.NotEmpty(t, problems)
-		for _, p := range problems {
-			require.Positive(t, p.Line)
-		}
-	})
-}
-
 func BenchmarkParse(b *testing.B) {
 	var text strings.Builder
 	text.WriteString("connections:\n")

@@ -128,7 +128,11 @@ func (d *decoder) syntax(file string, err error) {
 		n.Line = line
 	}
 	d.origin[n] = file
-	d.problem(n, "this is not YAML: %s", strings.TrimPrefix(text, m[0]))
+	text = strings.TrimPrefix(text, m[0])
+	if strings.HasPrefix(text, "unknown anchor") { // it quotes what may be a secret that begins with *
+		text = "an alias of nothing; a text that begins with * needs quotes"
+	}
+	d.problem(n, "this is not YAML: %s", text)
 }
 
 var durationType = reflect.TypeFor[time.Duration]()

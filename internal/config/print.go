@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -115,6 +116,7 @@ func (p printer) mapping(v reflect.Value, indent int, first string) {
 	place := v.Addr().Interface().(interface {
 		where(string) *yaml.Node
 		origin(string) string
+		replaced(string) bool
 	})
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
@@ -123,11 +125,15 @@ func (p printer) mapping(v reflect.Value, indent int, first string) {
 			continue
 		}
 		n := place.where(key)
-		if place.where("budget") != nil && (key == "requests_per_second" || key == "burst") { // the budget's are in force
+		if place.replaced(key) { // by others, which are in force
 			continue
 		}
-		_, oneOf := v.Interface().(rawAuth) // of its keys only the one that was chosen says anything
-		if n == nil && (oneOf || unset(v.Field(i))) {
+		if key == "auth" && n == nil {
+			p.line(indent, "auth:", "")
+			p.line(indent+2, "provider: chain", "default")
+			continue
+		}
+		if n == nil && (silent(v, key) || unset(v.Field(i))) {
 			continue
 		}
 		origin := place.origin(key)
@@ -139,6 +145,18 @@ func (p printer) mapping(v reflect.Value, indent int, first string) {
 			first = strings.Repeat(" ", len(first))
 		}
 	}
+}
+
+// silent tells whether a key that was not written says nothing, whatever its default: of auth only the
+// one that was chosen does, and a rule without a backoff has the policy's.
+func silent(v reflect.Value, key string) bool {
+	switch v.Interface().(type) {
+	case rawAuth:
+		return true
+	case rawRule:
+		return key == "backoff"
+	}
+	return false
 }
 
 // unset tells whether a value that was not written says nothing.
@@ -162,7 +180,7 @@ func (p printer) value(v reflect.Value, indent int, first, key, origin string) {
 	case v.Kind() == reflect.Struct:
 		p.line(indent-len(first), first+key+":", "")
 		p.mapping(v, indent+2, "")
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && v.Len() > 0:
 		p.line(indent-len(first), first+key+":", "")
 		for i := range v.Len() {
 			p.mapping(v.Index(i), indent+4, "- ")
@@ -173,6 +191,8 @@ func (p printer) value(v reflect.Value, indent int, first, key, origin string) {
 }
 
 func (a at) where(key string) *yaml.Node { return a.values[key] }
+
+func (a at) replaced(key string) bool { return replaced(a.node, key) }
 
 func (a at) origin(key string) string {
 	if from := a.from[key]; from != "" {
@@ -209,12 +229,16 @@ func scalarText(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// quoted writes a text as YAML reads it back.
+var looksVariable = regexp.MustCompile(`\$\{[^}]*\}`)
+
+// quoted writes a text as it is read back.
 func quoted(s string) string {
+	s = looksVariable.ReplaceAllStringFunc(s, func(m string) string { return "$" + m })
+	inQuotes := strconv.Quote(s)
 	var n yaml.Node
 	if err := yaml.Unmarshal([]byte(s), &n); err == nil && len(n.Content) == 1 && n.Content[0].Value == s && n.Content[0].Tag == "!!str" &&
-		!strings.ContainsAny(s, "#,[]{}:&*!|>'\"%@`\n") {
+		!strings.ContainsAny(s, "?#,[]{}:&*!|>'%@`") && inQuotes == `"`+s+`"` {
 		return s
 	}
-	return strconv.Quote(s)
+	return inQuotes
 }

@@ -109,7 +109,7 @@ func (r *rawStore) defaults() { r.URL, r.Retention = "sqlite:retryd.db", 90*day 
 
 type rawLease struct {
 	at
-	// How long a replica that is dead keeps a budget: 5s to 5m. Shorter, it passes on sooner;
+	// How long a replica that is dead keeps a budget: 1s to 5m. Shorter, it passes on sooner;
 	// longer, it rides out a database that is away.
 	TTL time.Duration `key:"ttl"`
 }

@@ -101,15 +101,15 @@ func (d *decoder) substitute(n *yaml.Node, text string) (string, bool) {
 
 const day = 24 * time.Hour
 
-var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
+var days = regexp.MustCompile(`^(\d{1,6})d(.*)$`)
 
 // ParseDuration reads 30m, 12h, 2d or 1d12h: what Go has, and days. Negative ones are refused.
 func ParseDuration(text string) (time.Duration, error) {
 	total := time.Duration(0)
 	if m := days.FindStringSubmatch(text); m != nil {
 		n, err := strconv.Atoi(m[1])
-		if err != nil {
-			return 0, err
+		if err != nil || n > int(math.MaxInt64/day) {
+			return 0, errors.New("not a duration")
 		}
 		total, text = time.Duration(n)*day, m[2]
 		if text == "" {

@@ -72,7 +72,7 @@ func (d *decoder) web(r rawServer) (w Web) {
 	if !d.webUsers(&doc) {
 		return w
 	}
-	var file web.Config
+	file := web.Config{HTTPConfig: web.HTTPConfig{HTTP2: true}} // the toolkit's default
 	err := web.Validate(w.Path)
 	if err == nil {
 		err = doc.Decode(&file)

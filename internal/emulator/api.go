@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -68,7 +67,7 @@ func (e *Emulator) show(taskID string, query url.Values, _ []byte) (any, *apiErr
 		return (status == "" || s.Status == status) && (target == "" || s.ID == target)
 	}
 	rows, page := []iotda.Subtask{}, iotda.Page{Count: int64(t.matching(status, target))}
-	skip := p.offset
+	skip, asked := p.offset, time.Now().Add(-e.o.Latency)
 	for _, s := range t.after(p.marker) {
 		if len(rows) == p.limit {
 			break
@@ -80,6 +79,7 @@ func (e *Emulator) show(taskID string, query url.Values, _ []byte) (any, *apiErr
 			skip--
 			continue
 		}
+		s.read = asked
 		rows, page.Marker = append(rows, s.shown()), s.rowID
 	}
 	return map[string]any{"batchtask": t.shown(false), "task_details": rows, "page": page}, nil
@@ -189,114 +189,4 @@ func only(query url.Values, names ...string) *apiError {
 
 func badInput(message string) *apiError {
 	return &apiError{http.StatusBadRequest, "IOTDA.000006", "Invalid input data. " + message}
-}
-
-type operation func(taskID string, query url.Values, body []byte) (any, *apiError)
-
-// serve is what all operations have in common: faults, latency, authentication, the
-// rate, the record.
-func (e *Emulator) serve(op string, run operation) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-		if err != nil {
-			return // the caller has gone
-		}
-		call := Call{At: time.Now(), Op: op, TaskID: r.PathValue("task"), Query: r.URL.Query()}
-		if targets, bad := readTargets(body); bad == nil && op == "RetryBatchTask" {
-			call.Targets = targets
-		}
-		call.N = e.record(call)
-		w.Header().Set("Date", e.now().UTC().Format(http.TimeFormat))
-		fault := e.faultFor(call)
-		if !wait(r, e.o.Latency) {
-			return
-		}
-		if before(w, fault) {
-			e.outcome(call.N, w, fault, nil)
-			cutOff(fault)
-			return
-		}
-		reply, refusal, retried := e.run(r, body, run)
-		e.outcome(call.N, w, fault, refusal)
-		if fault == FaultLostReply {
-			panic(http.ErrAbortHandler)
-		}
-		if refusal != nil {
-			writeError(w, refusal)
-			return
-		}
-		writeReply(w, reply, fault)
-		e.replied(retried)
-	}
-}
-
-// now is what the platform's clock shows.
-func (e *Emulator) now() time.Time {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return time.Now().Add(e.clock)
-}
-
-// run makes the call's checks and effects. retried are the retries that it recorded.
-func (e *Emulator) run(r *http.Request, body []byte, run operation) (reply any, refusal *apiError, retried [2]int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := time.Now()
-	if refusal := e.authenticate(r, body, now); refusal != nil {
-		return nil, refusal, retried
-	}
-	if e.tooMany(now) {
-		return nil, &apiError{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached"}, retried
-	}
-	if r.PathValue("project") != e.o.ProjectID {
-		return nil, &apiError{http.StatusForbidden, "IOTDA.000021", "The user is not subscribed to the service in this project"}, retried
-	}
-	e.advanceAll(now)
-	first := len(e.retries)
-	reply, refusal = run(r.PathValue("task"), r.URL.Query(), body)
-	return reply, refusal, [2]int{first, len(e.retries)}
-}
-
-func (e *Emulator) record(c Call) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c.N = len(e.calls)
-	e.calls = append(e.calls, c)
-	return c.N
-}
-
-func (e *Emulator) replied(retried [2]int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i := retried[0]; i < retried[1]; i++ {
-		e.retries[i].Replied = true
-	}
-}
-
-// tooMany takes from a bucket that holds one second's calls.
-func (e *Emulator) tooMany(now time.Time) bool {
-	if e.o.PerSecond == 0 {
-		return false
-	}
-	e.tokens = min(e.o.PerSecond, e.tokens+now.Sub(e.filled).Seconds()*e.o.PerSecond)
-	e.filled = now
-	if e.tokens < 1 {
-		return true
-	}
-	e.tokens--
-	return false
-}
-
-func wait(r *http.Request, d time.Duration) bool {
-	if d == 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-r.Context().Done():
-		return false
-	}
 }

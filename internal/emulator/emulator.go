@@ -34,6 +34,8 @@ type Options struct {
 	PerSecond  float64           // calls a second; above it 429. 0 = no limit
 	Apps       []iotda.App       // resource spaces
 	Upgrade    time.Duration     // how long a re-run takes; 0 = 2 s
+	Slow       time.Duration     // how long what is slow or late takes; 0 = 30 s
+	Huge       int               // bytes of what is huge; 0 = 40 MB
 	Seed       uint64            // of the order of what the API does not order
 }
 
@@ -45,6 +47,7 @@ type Emulator struct {
 	mu      sync.Mutex
 	tasks   map[string]*task
 	nextID  uint64
+	lastID  uint64 // of rows that have moved to the end of their lists
 	keys    map[string]*keyState
 	tokens  float64 // of the rate limit
 	filled  time.Time
@@ -69,8 +72,10 @@ type Call struct {
 	TaskID  string
 	Query   url.Values
 	Targets []string
-	Status  int    // of the reply; 0 = the connection was cut
-	Code    string // of the reply
+	Read    time.Time // when the target that was read longest ago was asked for; zero = one never was
+	Status  int       // of the reply; 0 = the connection was cut
+	Code    string    // of the reply
+	Fault   Fault
 }
 
 // Retry is one target of one request to retry it.
@@ -80,6 +85,7 @@ type Retry struct {
 	Target     string
 	Accepted   bool
 	Console    bool                // by a person, not through the API
+	Call       int                 // Call.N; of one by a person nothing
 	Replied    bool                // the answer was sent
 	From       iotda.SubtaskStatus // what it was before
 	Busy       string              // another task in which the device was in motion
@@ -91,20 +97,26 @@ func New(o Options) *Emulator {
 	if o.Upgrade == 0 {
 		o.Upgrade = 2 * time.Second
 	}
+	if o.Slow == 0 {
+		o.Slow = 30 * time.Second
+	}
+	if o.Huge == 0 {
+		o.Huge = 40 << 20
+	}
 	if o.TokenLife == 0 {
 		o.TokenLife = 24 * time.Hour
 	}
 	e := &Emulator{
 		o: o, mux: http.NewServeMux(), tasks: map[string]*task{}, keys: map[string]*keyState{},
 		issued: map[string]time.Time{}, users: map[string]*userState{},
-		rand: rand.New(rand.NewPCG(o.Seed, 7)), nextID: 0x5f2bc5a1b2c3d4e5,
+		rand: rand.New(rand.NewPCG(o.Seed, 7)), nextID: 0x5f2bc5a1b2c3d4e5, lastID: 0x5f2bc5a1b2c3d4e5,
 	}
-	e.mux.HandleFunc("GET /v5/iot/{project}/batchtasks", e.serve("ListBatchTasks", e.list))
-	e.mux.HandleFunc("GET /v5/iot/{project}/batchtasks/{task}", e.serve("ShowBatchTask", e.show))
-	e.mux.HandleFunc("POST /v5/iot/{project}/batchtasks/{task}/retry", e.serve("RetryBatchTask", e.retry))
-	e.mux.HandleFunc("GET /v5/iot/{project}/apps", e.serve("ShowApplications", e.listApps))
-	e.mux.HandleFunc("GET /v5/iot/{project}/devices", e.serve("ListDevices", e.listDevices))
-	e.mux.HandleFunc("GET /v5/iot/{project}/devices/{task}", e.serve("ShowDevice", e.showDevice))
+	e.mux.HandleFunc("GET /v5/iot/{project}/batchtasks", e.serve(opList, e.list))
+	e.mux.HandleFunc("GET /v5/iot/{project}/batchtasks/{task}", e.serve(opShow, e.show))
+	e.mux.HandleFunc("POST /v5/iot/{project}/batchtasks/{task}/retry", e.serve(opRetry, e.retry))
+	e.mux.HandleFunc("GET /v5/iot/{project}/apps", e.serve(opApps, e.listApps))
+	e.mux.HandleFunc("GET /v5/iot/{project}/devices", e.serve(opDevices, e.listDevices))
+	e.mux.HandleFunc("GET /v5/iot/{project}/devices/{task}", e.serve(opDevice, e.showDevice))
 	e.mux.HandleFunc("POST /v3/auth/tokens", e.serveLogin)
 	e.mux.HandleFunc("/", notFound)
 	return e

@@ -55,7 +55,8 @@ type subtask struct {
 	started time.Time // of the re-run under way
 	until   time.Time
 	retries int
-	failing string // why the re-run under way fails whatever the fate; empty = by fate
+	read    time.Time // when it was asked for last, to be shown
+	failing string    // why the re-run under way fails whatever the fate; empty = by fate
 }
 
 // AddTask adds a task and gives its id.

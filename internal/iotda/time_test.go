@@ -55,7 +55,7 @@ func TestParseTimeQuotesOnlyTheBeginningOfALongText(t *testing.T) {
 	assert.Less(t, len(err.Error()), 300)
 }
 
-func FuzzParseTime(f *testing.F) {
+func FuzzATimeIsReadToTheSecondOrRefused(f *testing.F) {
 	for _, seed := range []string{
 		"", "20260301T081608Z", "2026-03-01T08:16:08.123Z", "2026-03-01T08:16:08+08:00", "20260301T081608.123Z",
 		"2026-03-01 08:16:08", "2015-12-12T12:12:122Z", "0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "\xff",

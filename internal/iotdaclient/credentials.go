@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"retryd/internal/iotda"
 )
 
 // Source gives the credentials for calls. Several connections may share one; its methods may
@@ -53,13 +55,18 @@ func (c Credential) name() [sha256.Size]byte {
 	return sha256.Sum256([]byte(c.Token))
 }
 
-// hide takes the secrets that a call sends out of what came back, before any of it is shown.
-func (c Credential) hide(body []byte) []byte {
-	return []byte(hide(string(body[:min(len(body), shownMax)]), c.Token, c.SecurityToken, c.SecretKey))
+// shown gives the first n bytes of what came back, without the secrets that the call sent. It is
+// for texts as they are meant, and not as JSON may spell them.
+func (c Credential) shown(text string, n int) string {
+	return shown(text, n, c.Token, c.SecurityToken, c.SecretKey)
 }
 
 // shownMax is more than anything that is shown of a reply that is an error.
 const shownMax = 64 << 10
+
+func shown(text string, n int, secrets ...string) string {
+	return iotda.Clip(hide(iotda.Clip(text, shownMax), secrets...), n)
+}
 
 func hide(text string, secrets ...string) string {
 	for _, s := range secrets {

@@ -96,40 +96,47 @@ func (c *Client) roundTrip(ctx context.Context, k call, out any) *Error {
 	}
 	e = r.error()
 	if r.status != http.StatusOK {
-		e.decode(k.cred.hide(r.body))
+		e.decode(r.body, k.cred)
 		return e
 	}
 	if err := json.Unmarshal(r.body, out); err != nil {
-		e.Class, e.Message = iotda.ClassBroken, notAReply(k.cred.hide(r.body), err)
+		e.Class, e.Message = iotda.ClassBroken, notAReply(r.body, k.cred, err)
 		return e
 	}
 	return nil
 }
 
-// decode reads the platform's or the gateway's error body; both have these two fields.
-func (e *Error) decode(body []byte) {
+// decode reads the platform's or the gateway's error body; both have these two fields. cred is
+// what the call was made with.
+func (e *Error) decode(body []byte, cred Credential) {
 	var words struct {
 		Code    string `json:"error_code"`
 		Message string `json:"error_msg"`
 	}
 	if json.Unmarshal(body, &words) == nil {
-		e.Code, e.Message = iotda.Clip(words.Code, 64), iotda.Clip(words.Message, 300)
+		e.Code, e.Message = cred.shown(words.Code, 64), cred.shown(words.Message, 300)
 	} else {
-		e.Message = "with a body that is not the API's: " + excerpt(body)
+		e.Message = "with a body that is not the API's: " + excerpt(body, cred)
 	}
 	e.Class = iotda.Classify(e.Status, e.Code)
 }
 
 // notAReply describes a 200 that is not what the API sends, in words without Go's types.
-func notAReply(body []byte, err error) string {
+func notAReply(body []byte, cred Credential, err error) string {
 	if len(body) == 0 {
 		return "the reply is empty"
 	}
 	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	var odd oddError
+	switch {
+	case errors.As(err, &odd):
+		return "the reply has " + odd.Error()
+	case errors.As(err, &wrong):
 		return fmt.Sprintf("the reply's field %q is a %s, which is not what the API documents", wrong.Field, wrong.Value)
 	}
-	return "the reply is not the API's JSON: " + excerpt(body)
+	return "the reply is not the API's JSON: " + excerpt(body, cred)
 }
 
-func excerpt(body []byte) string { return strconv.Quote(iotda.Clip(string(body), 80)) }
+func excerpt(body []byte, cred Credential) string {
+	return strconv.Quote(cred.shown(string(body[:min(len(body), shownMax)]), 80))
+}

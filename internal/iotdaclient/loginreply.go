@@ -61,7 +61,7 @@ func (l *Login) refusal(r *reply) *Error {
 		if text == "" {
 			text = words.Error.Message
 		}
-		e.Code, e.Message = hide(iotda.Clip(words.Code, 64), l.o.Password), iotda.Clip(hide(text, l.o.Password), 300)
+		e.Code, e.Message = shown(words.Code, 64, l.o.Password), shown(text, 300, l.o.Password)
 	} else {
 		e.Message = "with a body that is not IAM's"
 	}

@@ -14,7 +14,7 @@ import (
 // one page.
 func (c *Client) Apps(ctx context.Context) ([]iotda.App, error) {
 	var reply struct {
-		Apps *[]iotda.App `json:"applications"`
+		Apps *rows[iotda.App] `json:"applications"`
 	}
 	if _, err := c.read(ctx, call{op: opApps, method: http.MethodGet, path: c.root() + "/apps"}, &reply); err != nil {
 		return nil, err
@@ -35,8 +35,8 @@ func (c *Client) Device(ctx context.Context, id string) (d iotda.Device, begun t
 // is empty for the first page. total is how many there are in all.
 func (c *Client) Devices(ctx context.Context, marker string) (devices []iotda.Device, next string, total int64, err error) {
 	var reply struct {
-		Devices *[]iotda.Device `json:"devices"`
-		Page    iotda.Page      `json:"page"`
+		Devices *rows[iotda.Device] `json:"devices"`
+		Page    iotda.Page          `json:"page"`
 	}
 	query := map[string]string{"limit": strconv.Itoa(iotda.MaxPageSize)}
 	if marker != "" {

@@ -83,8 +83,8 @@ func (c *Client) EachTask(ctx context.Context, typ iotda.TaskType, app string, f
 			query["app_id"] = app
 		}
 		var reply struct {
-			Tasks *[]iotda.Task `json:"batchtasks"`
-			Page  iotda.Page    `json:"page"`
+			Tasks *rows[iotda.Task] `json:"batchtasks"`
+			Page  iotda.Page        `json:"page"`
 		}
 		at, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: query}, &reply)
 		if begun.IsZero() {
@@ -136,9 +136,9 @@ func (c *Client) Subtasks(ctx context.Context, taskID string, q Query, marker st
 		query["offset"] = strconv.Itoa(offset)
 	}
 	var reply struct {
-		Task    *iotda.Task     `json:"batchtask"`
-		Details []iotda.Subtask `json:"task_details"`
-		Page    iotda.Page      `json:"page"`
+		Task    *iotda.Task         `json:"batchtask"`
+		Details rows[iotda.Subtask] `json:"task_details"`
+		Page    iotda.Page          `json:"page"`
 	}
 	begun, err := c.read(ctx, call{op: opShow, method: http.MethodGet, path: c.path("/" + taskID), query: query}, &reply)
 	if err != nil {

@@ -88,7 +88,7 @@ func newHTTP(transport http.RoundTripper) *http.Client {
 func retryAfter(header string, now time.Time) time.Duration {
 	var d time.Duration
 	if seconds, err := strconv.Atoi(header); err == nil {
-		d = time.Duration(min(seconds, 3600)) * time.Second
+		d = time.Duration(min(max(seconds, 0), 3600)) * time.Second
 	} else if at, err := http.ParseTime(header); err == nil {
 		d = at.Sub(now)
 	}

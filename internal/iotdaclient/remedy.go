@@ -43,6 +43,10 @@ func (e *Error) Remedy() string {
 		return fmt.Sprintf("this machine's clock is off by %s against the platform's: set it", ahead.Round(time.Second))
 	}
 	switch {
+	case e.Class == iotda.ClassTransient && !e.reached && e.login:
+		return networkRemedy(e.err, "auth.iam.endpoint of this connection")
+	case e.Class == iotda.ClassTransient && !e.reached:
+		return networkRemedy(e.err, "endpoint of this connection")
 	case e.Class == iotda.ClassAuth:
 		return "the credentials were not accepted: " + e.refusedRemedy()
 	case e.Class == classLocked && e.err == nil:

@@ -1,10 +1,12 @@
 package iotdaclient
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"retryd/internal/iotda"
 )
@@ -44,9 +46,7 @@ func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string,
 	if err != nil {
 		return RetryAnswer{}, c.fail(opRetry, &Error{Class: iotda.ClassRefused, err: err})
 	}
-	var reply struct {
-		Targets []iotda.TargetResult `json:"targets"`
-	}
+	var reply retryReply
 	if e := c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: string(body), gate: gate}, &reply); e != nil {
 		return RetryAnswer{}, e
 	}
@@ -59,6 +59,48 @@ func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string,
 func (c *Client) RetryAll(ctx context.Context, taskID string, gate Gate) *Error {
 	var reply struct{}
 	return c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: "{}", gate: gate}, &reply)
+}
+
+type retryReply struct {
+	Targets rows[iotda.TargetResult] `json:"targets"`
+}
+
+// UnmarshalJSON refuses an answer with a key twice in one object, which says two things at once:
+// encoding/json would mix the rows of two lists, and take the last word of a row.
+func (r *retryReply) UnmarshalJSON(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := keysOnce(d); err != nil {
+		return err
+	}
+	type plain retryReply
+	return json.Unmarshal(data, (*plain)(r))
+}
+
+func keysOnce(d *json.Decoder) error {
+	open, err := d.Token()
+	if _, nested := open.(json.Delim); err != nil || !nested {
+		return err
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == json.Delim('{') {
+			key, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name := strings.ToLower(strings.ToUpper(fmt.Sprint(key))) // encoding/json takes them in any case
+			if seen[name] {
+				return oddError("a key twice in one object")
+			}
+			seen[name] = true
+		}
+		if err := keysOnce(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
 }
 
 func readAnswer(targets []string, rows []iotda.TargetResult) RetryAnswer {

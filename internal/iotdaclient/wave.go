@@ -2,6 +2,7 @@ package iotdaclient
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,6 +66,7 @@ func (c *Client) join(marker string, all []SubtaskPage) (Wave, error) {
 	w := Wave{First: all[0].Task.Progress, Begun: all[0].Begun}
 	seen := map[string]bool{}
 	newest, innerShort := all[0].Begun, false
+	var markers []string // of the pages that have any rows
 	for i, page := range all {
 		short := len(page.Subtasks) < iotda.MaxPageSize
 		if i == len(all)-1 {
@@ -78,8 +80,8 @@ func (c *Client) join(marker string, all []SubtaskPage) (Wave, error) {
 		if !page.Begun.Before(newest) {
 			newest, w.Task = page.Begun, page.Task
 		}
-		if len(page.Subtasks) > 0 && (w.Next == "" || page.Marker < w.Next) {
-			w.Next = page.Marker
+		if len(page.Subtasks) > 0 {
+			markers = append(markers, page.Marker)
 		}
 		w.add(page, seen)
 	}
@@ -92,8 +94,8 @@ func (c *Client) join(marker string, all []SubtaskPage) (Wave, error) {
 	if marker == "" {
 		marker = iotda.FirstMarker
 	}
-	next, err := c.following(opShow, marker, w.Next)
-	w.Next = next
+	var err error
+	w.Next, err = c.following(opShow, marker, slices.Min(markers))
 	return w, err
 }
 

@@ -35,41 +35,56 @@ var shared struct {
 // first call of a process starts the server; Stop ends it.
 func Database(t testing.TB) string {
 	t.Helper()
+	address, drop, err := Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := drop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return address
+}
+
+// Create is Database where there is no testing.TB.
+func Create(ctx context.Context) (address string, drop func() error, err error) {
 	shared.Lock()
 	defer shared.Unlock()
 	admin := os.Getenv(Environment)
 	if admin == "" {
 		if shared.server == nil {
-			s, err := Start()
-			if err != nil {
-				t.Fatalf("a PostgreSQL is needed: %v\ninstall one (Debian: apt-get install postgresql), or name a server in $%s", err, Environment)
+			if shared.server, err = Start(); err != nil {
+				return "", nil, fmt.Errorf("a PostgreSQL is needed: %w\ninstall one (Debian: apt-get install postgresql), or name a server in $%s", err, Environment)
 			}
-			shared.server = s
 		}
 		admin = shared.server.URL()
 	}
-	shared.databases++
-	name := fmt.Sprintf("retryd_test_%d_%d", os.Getpid(), shared.databases)
-	run(t, admin, "CREATE DATABASE "+name)
-	t.Cleanup(func() { run(t, admin, "DROP DATABASE "+name+" WITH (FORCE)") })
 	u, err := url.Parse(admin)
 	if err != nil {
-		t.Fatal(err)
+		return "", nil, fmt.Errorf("$%s: %w", Environment, err)
 	}
+	shared.databases++
+	name := fmt.Sprintf("retryd_test_%d_%d", os.Getpid(), shared.databases)
 	u.Path = "/" + name
-	return u.String()
+	if err := run(ctx, admin, "CREATE DATABASE "+name); err != nil {
+		return "", nil, err
+	}
+	return u.String(), func() error {
+		return run(context.WithoutCancel(ctx), admin, "DROP DATABASE "+name+" WITH (FORCE)")
+	}, nil
 }
 
-func run(t testing.TB, address, statement string) {
-	t.Helper()
+func run(ctx context.Context, address, statement string) error {
 	db, err := sql.Open("pgx", address)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(context.Background(), statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
+	if _, err := db.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
 	}
+	return nil
 }
 
 // Stop ends the server that Database started, if it did.

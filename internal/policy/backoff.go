@@ -38,7 +38,7 @@ func (b Backoff) After(counted, n int, t Target) time.Duration {
 	if len(b.Delays) > 0 {
 		rest = float64(b.Delays[min(counted, len(b.Delays))-1])
 	}
-	return time.Duration(rest * (1 + b.Jitter*unit(t, n)))
+	return time.Duration(math.Min(rest*(1+b.Jitter*unit(t, n)), 1<<62)) // 146 years: more may not fit a Duration
 }
 
 // unit gives a number in [-1, 1) that depends on the target and n only.

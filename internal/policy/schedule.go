@@ -57,11 +57,14 @@ func (s Schedule) Next(t time.Time) time.Time {
 	for from, also := t, time.Duration(0); from.Year() <= t.Year()+yearsAhead; {
 		shown := wall(from, s.Zone)
 		next := s.cron.Next(shown.Add(-also))
+		if next.IsZero() { // the library looks five years ahead: from 2096 it is eight to the next leap day
+			next = s.cron.Next(shown.AddDate(4, 0, 0))
+		}
 		if next.IsZero() {
 			return time.Time{}
 		}
 		at := from.Add(next.Sub(shown))
-		_, changes := from.In(s.Zone).ZoneBounds()
+		changes := clockChanges(from, s.Zone)
 		if changes.IsZero() || at.Before(changes) {
 			return at.In(s.Zone)
 		}

@@ -44,6 +44,16 @@ func wall(t time.Time, zone *time.Location) time.Time {
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
+// clockChanges gives a moment after t up to which the zone's clock runs evenly, the zero time if
+// it always does from t on.
+func clockChanges(t time.Time, zone *time.Location) time.Time {
+	_, end := t.In(zone).ZoneBounds()
+	if !end.IsZero() && !end.After(t) { // Go ends a leap year a day early: golang.org/issue/81583
+		end = end.Add(24 * time.Hour)
+	}
+	return end
+}
+
 // Contains tells whether the window is open at t.
 func (w Window) Contains(t time.Time) bool {
 	now := wall(t, w.Zone)
@@ -61,8 +71,7 @@ func (w Window) NextOpen(t time.Time) time.Time {
 		if w.Contains(from) {
 			return from
 		}
-		local := from.In(w.Zone)
-		_, changes := local.ZoneBounds()
+		changes := clockChanges(from, w.Zone)
 		// Until the clock is put forward or back, it runs evenly.
 		shown := wall(from, w.Zone)
 		opens := from.Add(w.starts.Next(shown).Sub(shown))
@@ -102,7 +111,7 @@ func (p *Policy) NextOpenTick(t time.Time) time.Time {
 		if v.Reason == "" || tick.IsZero() {
 			return tick
 		}
-		if v.NotBefore.IsZero() {
+		if v.NotBefore.IsZero() || v.NotBefore.Year() > t.Year()+yearsAhead {
 			return time.Time{}
 		}
 		tick = p.Schedule.Next(v.NotBefore.Add(-time.Second))

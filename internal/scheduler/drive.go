@@ -16,6 +16,7 @@ var errLease = errors.New("the lease of the connection's budget is about to end:
 // writes what comes of it. It outlives reloads.
 type drive struct {
 	ledger *store.Store
+	shared bool // with other replicas: leases end
 	budget string
 	ttl    time.Duration
 
@@ -65,7 +66,7 @@ func (d *drive) prolong(begun time.Time) {
 	if d.live == nil || d.live.Err() != nil {
 		d.live, d.end = context.WithCancel(context.Background())
 	}
-	if !d.ledger.Shared() {
+	if !d.shared {
 		return
 	}
 	d.ends = begun.Add(d.ttl)

@@ -27,7 +27,7 @@ var ErrDriven = errors.New("another retryd drives it")
 // driveOf gives the drive of a budget. The caller holds s.mu.
 func (s *Scheduler) driveOf(budget string) *drive {
 	if s.drives[budget] == nil {
-		s.drives[budget] = &drive{ledger: s.o.Store, budget: budget, ttl: s.o.LeaseTTL}
+		s.drives[budget] = &drive{ledger: s.o.Store, shared: s.o.Store.Shared(), budget: budget, ttl: s.o.LeaseTTL}
 	}
 	return s.drives[budget]
 }
@@ -290,12 +290,14 @@ func (s *Scheduler) hold(ctx context.Context, connections []*connection) (releas
 	}, nil
 }
 
-// Drives lists the budgets that this replica drives.
-func (s *Scheduler) Drives() (budgets []string) {
-	for _, d := range s.allDrives() {
-		if _, held := d.holds(); held {
-			budgets = append(budgets, d.budget)
+// Drives lists the connections that this replica drives, and those that it does not.
+func (s *Scheduler) Drives() (driven, others []string) {
+	for _, c := range s.all() {
+		if _, held := c.drive.holds(); held {
+			driven = append(driven, c.name)
+		} else {
+			others = append(others, c.name)
 		}
 	}
-	return budgets
+	return driven, others
 }

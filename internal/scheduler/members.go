@@ -2,7 +2,10 @@ package scheduler
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 
 	"go.uber.org/zap"
@@ -66,6 +69,9 @@ func (t *taskSweep) newer(ctx context.Context) newerTasks {
 	return n
 }
 
+// errHalf is why a task's members are not known although they were read.
+var errHalf = errors.New("the others may have been overlooked")
+
 // membersOf reads the members of a task once per sweep, where its row does not name them.
 func (w *sweep) membersOf(ctx context.Context, l *listing, t iotda.Task) (members, error) {
 	if m, ok := l.members[t.ID]; ok {
@@ -74,20 +80,23 @@ func (w *sweep) membersOf(ctx context.Context, l *listing, t iotda.Task) (member
 	if m, ok := w.members[t.ID]; ok {
 		return m, nil
 	}
-	var devices []string
+	devices := map[string]bool{}
 	for marker := ""; ; {
 		wave, err := w.client.Wave(ctx, t.ID, iotdaclient.Query{}, marker, iotdaclient.MaxWavePages)
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range wave.Subtasks {
-			devices = append(devices, s.Target)
+			devices[s.Target] = true
 		}
 		if wave.End {
+			if p := wave.Task.Progress; len(devices) < p.Total-p.Removed { // rows moved while they were paged
+				return nil, fmt.Errorf("%d of its %d sub-tasks were read: %w", len(devices), p.Total, errHalf)
+			}
 			break
 		}
 		marker = wave.Next
 	}
-	w.members[t.ID] = newMembers(devices)
+	w.members[t.ID] = newMembers(slices.Collect(maps.Keys(devices)))
 	return w.members[t.ID], nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,6 +73,7 @@ type Scheduler struct {
 	circuits    map[string]*circuit // by identity of the connection: they outlive reloads
 	drives      map[string]*drive   // by budget
 	running     context.Context     // of Run; nil = it does not run
+	shared      bool                // it has taken what it drives
 	workers     sync.WaitGroup
 }
 
@@ -193,13 +195,11 @@ func (s *Scheduler) Ready(ctx context.Context) error {
 		return fmt.Errorf("%d answers of the platform wait to be written to the ledger", n)
 	}
 	s.mu.Lock()
-	running := s.running != nil
+	shared := s.shared
 	s.mu.Unlock()
-	if running && !s.o.Store.Shared() {
-		for budget := range s.replica().Budgets {
-			if !slices.Contains(s.Drives(), budget) {
-				return fmt.Errorf("another process drives budget %s by this ledger, although only one may: is it on a network file system?", budget)
-			}
+	if shared && !s.o.Store.Shared() {
+		if _, others := s.Drives(); len(others) > 0 {
+			return fmt.Errorf("another process drives %s by this ledger, although only one may: is it on a network file system?", strings.Join(others, ", "))
 		}
 	}
 	return s.o.Store.Writable(ctx)
@@ -227,6 +227,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	err := s.share(ctx)
 	s.applying.Unlock()
+	s.mu.Lock()
+	s.shared = err == nil
+	s.mu.Unlock()
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx)) // until calls in flight have ended
 	defer stop()
 	beside := sync.WaitGroup{}
@@ -238,10 +241,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		s.housekeep(ctx)
 	}
 	s.applying.Lock() // a change that is under way ends first
-	s.workers.Wait()
 	s.leave()
+	s.workers.Wait()
 	s.mu.Lock()
-	s.running = nil
+	s.running, s.shared = nil, false
 	s.mu.Unlock()
 	s.applying.Unlock()
 	stop()

@@ -23,14 +23,14 @@ const (
 // credentials without showing them.
 func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration) (id int64, until time.Time, err error) {
 	err = s.txIn(ctx, credentials, func(tx *tx) error {
-		now := s.Now()
+		now := tx.now
 		if _, err := tx.ExecContext(ctx, `DELETE FROM auth_failures WHERE at <= ? OR at > ?`,
 			micros(now.Add(-authKept)), micros(now.Add(within))); err != nil { // the latter were written before a clock was put back
 			return err
 		}
 		var n int
 		var first int64
-		err := tx.QueryRowContext(ctx, `SELECT count(*), coalesce(min(at), 0) FROM (SELECT at FROM auth_failures WHERE hash = ? AND at > ? ORDER BY at DESC LIMIT ?)`,
+		err := tx.QueryRowContext(ctx, `SELECT count(*), coalesce(min(at), 0) FROM (SELECT at FROM auth_failures WHERE hash = ? AND at > ? ORDER BY at DESC LIMIT ?) AS latest`,
 			hash, micros(now.Add(-within)), authMax).Scan(&n, &first)
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ func (s *Store) EndAuth(ctx context.Context, id int64, refused bool) error {
 	return s.txIn(ctx, credentials, func(tx *tx) error {
 		query, args := `DELETE FROM auth_failures WHERE id = ?`, []any{id}
 		if refused {
-			query, args = `UPDATE auth_failures SET open = FALSE, at = ? WHERE id = ?`, []any{micros(s.Now()), id}
+			query, args = `UPDATE auth_failures SET open = FALSE, at = ? WHERE id = ?`, []any{micros(tx.now), id}
 		}
 		_, err := tx.ExecContext(ctx, query, args...)
 		return err
@@ -88,7 +88,7 @@ func (s *Store) AdoptAuth(ctx context.Context, from *Store) error {
 // RefusedAuth writes that credentials that had been accepted were refused.
 func (s *Store) RefusedAuth(ctx context.Context, hash string) error {
 	return s.txIn(ctx, credentials, func(tx *tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, FALSE)`, hash, micros(s.Now()))
+		_, err := tx.ExecContext(ctx, `INSERT INTO auth_failures (hash, at, open) VALUES (?, ?, FALSE)`, hash, micros(tx.now))
 		return err
 	})
 }

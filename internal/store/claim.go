@@ -46,8 +46,8 @@ type Dropped struct {
 // and the rest go. Where it returns an error nothing may be sent; a *GateError is in the chain
 // of one that a gate made: a pause, a missing approval, a halt.
 func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped []Dropped, err error) {
-	now := s.Now()
 	err = s.txIn(ctx, c.ProjectID, func(tx *tx) error {
+		now := tx.now
 		g, err := gates(ctx, tx, c.Scope, now)
 		if err != nil {
 			return err
@@ -101,6 +101,8 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 
 func refuse(r Record, c Candidate) string {
 	switch {
+	case !keeps(c.DeviceID):
+		return "its id is none that the ledger can keep"
 	case r.Paused != "":
 		return "it is paused: " + r.Paused
 	case r.OpenTask != "":
@@ -175,12 +177,12 @@ func (s *Store) adopt(ctx context.Context) error {
 // came to be written, into unknown attempts. It returns how many.
 func (s *Store) Abandon(ctx context.Context) (n int, err error) {
 	const late = `send_by < ?`
-	var any bool
-	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE `+claimedWhere+late+`)`, micros(s.Now())).Scan(&any); err != nil || !any {
+	var some bool
+	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE `+claimedWhere+late+`)`, micros(s.Now())).Scan(&some); err != nil || !some {
 		return 0, err
 	}
 	err = s.tx(ctx, func(tx *tx) error {
-		n, err = abandonClaims(ctx, tx, late, micros(s.Now()))
+		n, err = abandonClaims(ctx, tx, late, micros(tx.now))
 		return err
 	})
 	return n, err

@@ -9,7 +9,6 @@ import (
 	"hash/fnv"
 	"slices"
 	"sort"
-	"strings"
 
 	"retryd/internal/policy"
 )
@@ -96,11 +95,19 @@ func addWhole(ctx context.Context, q queryer, projectID, taskID string, devices 
 	return nil
 }
 
-// names gives devices as a list that a statement can take.
-func names(devices []string) (string, error) {
-	list, err := json.Marshal(devices)
-	if err != nil {
-		return "", fmt.Errorf("name the devices: %w", err)
+// list gives texts as a statement takes them for @list.
+func list(texts []string) (string, error) {
+	plain := make([]string, len(texts))
+	for i, t := range texts {
+		plain[i] = clean(t)
 	}
-	return strings.ReplaceAll(string(list), `\u0000`, `\ufffd`), nil // as dialect.clean
+	rows, err := json.Marshal(plain)
+	if err != nil {
+		return "", fmt.Errorf("list texts: %w", err)
+	}
+	return string(rows), nil
 }
+
+// keeps tells whether a device's id can be a key as it is. The platform's have 128 characters at
+// most, of letters, digits, _ and -.
+func keeps(device string) bool { return len(device) <= 256 && clean(device) == device }

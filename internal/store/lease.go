@@ -63,9 +63,9 @@ type Replica struct {
 // Holding is how a budget is driven.
 type Holding struct {
 	Lease
-	Acquired   time.Time // zero = nobody holds it
-	Renewed    time.Time // when its holder last said so
-	Expires    time.Time
+	Acquired time.Time // zero = nobody holds it
+	Renewed  time.Time // when its holder last said so
+	Expires  time.Time
 }
 
 // Free tells whether nobody drives the budget.
@@ -122,7 +122,7 @@ func leases(ctx context.Context, q queryer) (map[string]Holding, error) {
 // Acquired is what taking a budget came to.
 type Acquired struct {
 	Lease
-	Before    Holding      // how it was driven before; a zero Renewed = it never was
+	Before    Holding   // how it was driven before; a zero Renewed = it never was
 	At        time.Time // on the ledger's clock
 	Abandoned int       // claims of the one before, which are unknown attempts now
 	Taken     string    // why it was not taken; empty = it was
@@ -138,7 +138,8 @@ func (s *Store) Acquire(ctx context.Context, budget string, by Replica, ttl time
 		if err != nil {
 			return err
 		}
-		if a.Taken, err = s.taken(ctx, tx, all, budget, by, now); err != nil || a.Taken != "" {
+		var over []string
+		if a.Taken, over, err = s.taken(ctx, tx, all, budget, by, now); err != nil || a.Taken != "" {
 			return err
 		}
 		a.At, a.Before = now, all[budget]
@@ -151,6 +152,11 @@ func (s *Store) Acquire(ctx context.Context, budget string, by Replica, ttl time
 			return err
 		}
 		a.Abandoned, err = abandonClaims(ctx, tx, `budget = ? AND token < ?`, budget, a.Token)
+		for _, other := range over {
+			if err == nil {
+				err = end(ctx, tx, other, &a.Abandoned)
+			}
+		}
 		return err
 	})
 	if err != nil {
@@ -159,24 +165,42 @@ func (s *Store) Acquire(ctx context.Context, budget string, by Replica, ttl time
 	return a, nil
 }
 
-// taken says who keeps a budget from being taken, empty if nobody does.
-func (s *Store) taken(ctx context.Context, tx *tx, all map[string]Holding, budget string, by Replica, now time.Time) (string, error) {
+// end ends a lease that has expired, which is not to be renewed, and counts its claims.
+func end(ctx context.Context, tx *tx, budget string, abandoned *int) error {
+	_, err := tx.ExecContext(ctx, `UPDATE leases SET token = token + 1, holder = '' WHERE budget = ?`, budget)
+	if err != nil {
+		return err
+	}
+	n, err := abandonClaims(ctx, tx, `budget = ?`, budget)
+	*abandoned += n
+	return err
+}
+
+// taken says who keeps a budget from being taken, empty if nobody does; and which budgets with
+// one of the same connections others have held for longer than their leases.
+func (s *Store) taken(ctx context.Context, tx *tx, all map[string]Holding, budget string, by Replica, now time.Time) (why string, over []string, err error) {
 	if !s.Shared() {
-		return "", nil
+		return "", nil, nil
 	}
 	replicas, err := seenSince(ctx, tx, time.Time{})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
+	hosts := map[string]string{}
 	for _, r := range replicas {
+		hosts[r.ID] = " on " + r.Host
 		for other, identities := range r.Budgets {
-			h := all[other]
-			if r.ID != by.ID && h.Holder == r.ID && !h.Free(now) && (other == budget || overlap(identities, by.Budgets[budget])) {
-				return fmt.Sprintf("budget %s is driven by %s on %s until %s, unless that renews it", other, r.ID, r.Host, stamp(h.Expires)), nil
+			if r.ID != by.ID && all[other].Holder == r.ID && other != budget && overlap(identities, by.Budgets[budget]) {
+				over = append(over, other)
 			}
 		}
 	}
-	return "", nil
+	for _, other := range append([]string{budget}, over...) {
+		if h := all[other]; h.Holder != by.ID && !h.Free(now) {
+			return fmt.Sprintf("budget %s is driven by %s%s until %s, unless that renews it", other, h.Holder, hosts[h.Holder], stamp(h.Expires)), nil, nil
+		}
+	}
+	return "", over, nil
 }
 
 func overlap(a, b []string) bool {

@@ -65,15 +65,19 @@ func (s *Store) haltsSince(ctx context.Context, q queryer, sc Scope, since, now 
 // last outcome since a moment; failures of other classes are left out. supposed are outcomes
 // that are not written.
 func outcomes(ctx context.Context, q queryer, sc Scope, classes []policy.CauseClass, task bool, since time.Time, supposed []policy.Settlement) (o policy.Outcomes, err error) {
-	on, err := json.Marshal(classes)
+	words := make([]string, len(classes))
+	for i, class := range classes {
+		words[i] = string(class)
+	}
+	on, err := list(words)
 	if err != nil {
-		return o, fmt.Errorf("name the classes: %w", err)
+		return o, err
 	}
 	type row struct{ Task, Device, State, Class string }
 	more := []row{}
 	for _, s := range supposed {
 		if task && s.TaskID == sc.TaskID || !task && s.Policy == sc.Policy && s.Connection == sc.Connection {
-			more = append(more, row{s.TaskID, s.DeviceID, string(s.State), string(s.Cause.Class)})
+			more = append(more, row{s.TaskID, clean(s.DeviceID), string(s.State), clean(string(s.Cause.Class))})
 		}
 	}
 	rows, err := json.Marshal(more)
@@ -93,7 +97,7 @@ func outcomes(ctx context.Context, q queryer, sc Scope, classes []policy.CauseCl
 			UNION ALL SELECT value ->> 'Task', value ->> 'Device', 1000000, value ->> 'State', value ->> 'Class' FROM @each
 				WHERE value ->> 'State' IN ('recovered', 'failed')) AS outcomes) AS latest
 		WHERE last = 1`
-	args = append(append([]any{string(on)}, args...), micros(since), string(rows))
+	args = append(append([]any{on}, args...), micros(since), string(rows))
 	if err := q.QueryRowContext(ctx, query, args...).Scan(&o.Recovered, &o.Failed); err != nil {
 		return o, fmt.Errorf("count outcomes: %w", err)
 	}
@@ -120,7 +124,7 @@ func (s *Store) Trip(ctx context.Context, sc Scope, h policy.Halt) (o policy.Out
 		return o, false, err
 	}
 	err = s.txIn(ctx, sc.ProjectID, func(tx *tx) error {
-		now := s.Now()
+		now := tx.now
 		if o, err = s.trips(ctx, tx, sc, h, nil); err != nil || !h.Trips(o) {
 			return err
 		}

@@ -40,12 +40,12 @@ func (s *Store) migrate(ctx context.Context) error {
 		return fmt.Errorf("prepare the ledger's schema: %w", err)
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("bring the ledger's schema up to date: %w", err)
+		return fmt.Errorf("bring the ledger's schema up to date: %w", explain(err))
 	}
 	_, err = s.write.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('created_at', ?) ON CONFLICT (key) DO NOTHING`,
 		s.Now().Format(time.RFC3339))
 	if err != nil {
-		return fmt.Errorf("date the ledger: %w", err)
+		return fmt.Errorf("date the ledger: %w", explain(err))
 	}
 	return nil
 }
@@ -76,11 +76,11 @@ func (s *Store) version(ctx context.Context) (version int, err error) {
 		query = `SELECT to_regclass('goose_db_version') IS NOT NULL`
 	}
 	if err := s.read.QueryRowContext(ctx, query).Scan(&there); err != nil {
-		return 0, fmt.Errorf("read ledger %s: %w", s.Where(), err)
+		return 0, fmt.Errorf("read ledger %s: %w", s.Where(), explain(err))
 	}
 	if there {
 		if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version); err != nil {
-			return 0, fmt.Errorf("read the ledger's schema version: %w", err)
+			return 0, fmt.Errorf("read the ledger's schema version: %w", explain(err))
 		}
 	}
 	return version, nil
@@ -96,8 +96,8 @@ func (s *Store) backUp(ctx context.Context) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt that did not come to its end
 		return fmt.Errorf("back up the ledger: %w", err)
 	}
-	if _, err := s.write.ExecContext(ctx, `VACUUM INTO ?`, file); err != nil {
-		return fmt.Errorf("back up the ledger to %s before its schema is changed: %w", file, err)
+	if err := copyTo(ctx, s.write, file); err != nil {
+		return fmt.Errorf("back up the ledger before its schema is changed: %w", err)
 	}
 	s.backup = file
 	return nil

@@ -1,8 +1,8 @@
 package store_test
 
 import (
+	"flag"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,88 +14,118 @@ import (
 )
 
 // TestNoSequenceOfEventsBreaksACount plays random claims, answers, outcomes, deletions and
-// restarts, and holds the ledger against a model of a few lines.
+// restarts, and holds the ledger against a model of a few lines. A restart is a take-over by
+// another replica, and on SQLite by another process.
 func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
-	runs := 0
-	rapid.Check(t, func(rt *rapid.T) {
-		runs++
-		path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.db", runs))
-		s := open(t, path)
-		defer func() { require.NoError(rt, s.Close()) }()
+	onEach(t, func(t *testing.T, p *place) {
+		if checks := flag.Lookup("rapid.checks"); p.o.URL != "" { // a statement takes longer there
+			before := checks.Value.String()
+			require.NoError(t, checks.Value.Set("20"))
+			defer func() { require.NoError(t, checks.Value.Set(before)) }()
+		}
 		const limit = 3
-		type key struct{ task, device string }
-		n, counted, state := map[key]int{}, map[key]int{}, map[key]policy.State{}
-		pick := func(rt *rapid.T) key {
-			return key{rapid.SampledFrom([]string{"a1", "a2"}).Draw(rt, "task"), rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "device")}
-		}
-		openFor := func(device string) bool {
-			return state[key{"a1", device}].Open() || state[key{"a2", device}].Open()
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"claim": func(rt *rapid.T) {
-				k := pick(rt)
-				lastN := n[k] - rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(rt, "stale")
-				claimed, _, err := s.Claim(t.Context(), claim(k.task, limit, store.Candidate{DeviceID: k.device, LastN: lastN}))
-				require.NoError(rt, err)
-				allowed := lastN == n[k] && counted[k] < limit && !openFor(k.device)
-				require.Equal(rt, allowed, len(claimed) == 1)
-				if allowed {
-					n[k]++
-					counted[k]++
-					state[k] = policy.Claimed
-				}
-			},
-			"answer": func(rt *rapid.T) {
-				k := pick(rt)
-				to := rapid.SampledFrom([]policy.State{policy.Accepted, policy.Rejected, policy.Unknown, policy.Released}).Draw(rt, "state")
-				changed, err := s.Answered(t.Context(), project, k.task, []store.Answer{{Claimed: store.Claimed{DeviceID: k.device, N: n[k]}, State: to, AnsweredAt: s.Now()}})
-				require.NoError(rt, err)
-				require.Equal(rt, state[k] == policy.Claimed, len(changed) == 1)
-				if len(changed) == 1 {
-					state[k] = to
-					if to == policy.Released {
-						counted[k]--
-					}
-				}
-			},
-			"settle": func(rt *rapid.T) {
-				k := pick(rt)
-				to := rapid.SampledFrom([]policy.State{policy.Recovered, policy.Failed, policy.Gone}).Draw(rt, "state")
-				if n[k] == 0 {
-					return
-				}
-				o := policy.Settlement{At: s.Now()}
-				o.Target, o.N, o.State = policy.Target{ProjectID: project, TaskID: k.task, DeviceID: k.device}, n[k], to
-				settled, err := s.Settle(t.Context(), []policy.Settlement{o})
-				if len(settled) == 1 {
-					require.True(rt, state[k].CanBecome(to))
-					state[k] = to
-				} else {
-					require.True(rt, err != nil || !state[k].CanBecome(to))
-				}
-			},
-			"restart": func(rt *rapid.T) {
+		s := p.open(t)
+		replicas, runs := 0, 0
+		var under *store.Store
+		restart := func(rt *rapid.T) {
+			replicas++
+			p.sleep(ttl)
+			if !s.Shared() {
 				require.NoError(rt, s.Close())
-				s = open(t, path)
-				for k, v := range state {
-					if v == policy.Claimed {
-						state[k] = policy.Unknown
-					}
-				}
-			},
-			"forget": func(rt *rapid.T) {
-				_, err := s.Forget(t.Context(), -time.Hour) // everything that can go
+				var err error
+				s, err = store.Open(t.Context(), p.o)
 				require.NoError(rt, err)
-			},
-			"": func(rt *rapid.T) {
-				for k := range n {
-					r := record(t, s, k.task, k.device)
-					require.Equal(rt, n[k], r.N)
-					require.Equal(rt, counted[k], r.Counted)
-					require.LessOrEqual(rt, r.Counted, limit)
-					require.Equal(rt, openFor(k.device), r.OpenTask != "")
-				}
-			},
+			}
+			a, err := s.Acquire(t.Context(), "account", replica(fmt.Sprint(replicas), budgets), ttl)
+			require.NoError(rt, err)
+			require.Empty(rt, a.Taken)
+			under = s.Under(a.Lease)
+		}
+		defer func() { require.NoError(t, s.Close()) }()
+		rapid.Check(t, func(rt *rapid.T) {
+			runs++
+			restart(rt)
+			in := fmt.Sprint("project ", runs) // each run has one to itself
+			type key struct{ task, device string }
+			n, counted, state := map[key]int{}, map[key]int{}, map[key]policy.State{}
+			pick := func(rt *rapid.T) key {
+				return key{rapid.SampledFrom([]string{"a1", "a2"}).Draw(rt, "task"), rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "device")}
+			}
+			openFor := func(device string) bool {
+				return state[key{"a1", device}].Open() || state[key{"a2", device}].Open()
+			}
+			rt.Repeat(map[string]func(*rapid.T){
+				"claim": func(rt *rapid.T) {
+					k := pick(rt)
+					lastN := n[k] - rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(rt, "stale")
+					c := claim(k.task, limit, store.Candidate{DeviceID: k.device, LastN: lastN})
+					c.ProjectID = in
+					claimed, _, err := under.Claim(t.Context(), c)
+					require.NoError(rt, err)
+					allowed := lastN == n[k] && counted[k] < limit && !openFor(k.device)
+					require.Equal(rt, allowed, len(claimed) == 1)
+					if allowed {
+						n[k]++
+						counted[k]++
+						state[k] = policy.Claimed
+					}
+				},
+				"answer": func(rt *rapid.T) {
+					k := pick(rt)
+					to := rapid.SampledFrom([]policy.State{policy.Accepted, policy.Rejected, policy.Unknown, policy.Released}).Draw(rt, "state")
+					changed, err := under.Answered(t.Context(), in, k.task, []store.Answer{{Claimed: store.Claimed{DeviceID: k.device, N: n[k]}, State: to, AnsweredAt: s.Now()}})
+					require.NoError(rt, err)
+					require.Equal(rt, state[k] == policy.Claimed, len(changed) == 1)
+					if len(changed) == 1 {
+						state[k] = to
+						if to == policy.Released {
+							counted[k]--
+						}
+					}
+				},
+				"settle": func(rt *rapid.T) {
+					k := pick(rt)
+					to := rapid.SampledFrom([]policy.State{policy.Recovered, policy.Failed, policy.Gone}).Draw(rt, "state")
+					if n[k] == 0 {
+						return
+					}
+					o := policy.Settlement{At: s.Now()}
+					o.Target, o.N, o.State = policy.Target{ProjectID: in, TaskID: k.task, DeviceID: k.device}, n[k], to
+					settled, err := under.Settle(t.Context(), []policy.Settlement{o})
+					if len(settled) == 1 {
+						require.True(rt, state[k].CanBecome(to))
+						state[k] = to
+					} else {
+						require.True(rt, err != nil || !state[k].CanBecome(to))
+					}
+				},
+				"restart": func(rt *rapid.T) {
+					restart(rt)
+					for k, v := range state {
+						if v == policy.Claimed {
+							state[k] = policy.Unknown
+						}
+					}
+				},
+				"forget": func(rt *rapid.T) {
+					_, err := under.Forget(t.Context(), -time.Hour) // everything that can go
+					require.NoError(rt, err)
+				},
+				"": func(rt *rapid.T) {
+					for k := range n {
+						records, err := s.Records(t.Context(), in, k.task, []string{k.device})
+						require.NoError(rt, err)
+						r := records[k.device]
+						require.Equal(rt, n[k], r.N)
+						require.Equal(rt, counted[k], r.Counted)
+						require.LessOrEqual(rt, r.Counted, limit)
+						require.Equal(rt, openFor(k.device), r.OpenTask != "")
+					}
+				},
+			})
 		})
+		findings, err := s.Check(t.Context(), false)
+		require.NoError(t, err)
+		require.Empty(t, findings)
 	})
 }

@@ -65,11 +65,11 @@ func (s *Store) PauseNow(ctx context.Context, p Pause, a Action) error {
 	return s.tx(ctx, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO pauses
 			(scope, connection, identity, policy, project_id, task_id, device_id, until, who, why, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			p.Scope, p.Connection, p.Identity, p.Policy, p.ProjectID, p.TaskID, p.DeviceID, micros(p.Until), p.Who, p.Why, micros(s.Now()))
+			p.Scope, p.Connection, p.Identity, p.Policy, p.ProjectID, p.TaskID, p.DeviceID, micros(p.Until), p.Who, p.Why, micros(tx.now))
 		if err != nil {
 			return fmt.Errorf("pause: %w", err)
 		}
-		return s.act(ctx, tx, a)
+		return act(ctx, tx, a)
 	})
 }
 
@@ -93,8 +93,8 @@ func (s *Store) Pauses(ctx context.Context) (pauses []Pause, err error) {
 // Resume ends the pauses, and the halts, of exactly this scope, and writes the action. It
 // returns how many of each it ended.
 func (s *Store) Resume(ctx context.Context, p Pause, a Action) (pauses, halts int, err error) {
-	now := micros(s.Now())
 	err = s.tx(ctx, func(tx *tx) error {
+		now := micros(tx.now)
 		if pauses, err = execCount(ctx, tx, `UPDATE pauses SET ended_at = ? WHERE ended_at = 0 AND (until = 0 OR until > ?)
 			AND scope = ? AND identity = ? AND policy = ? AND project_id = ? AND task_id = ? AND device_id = ?`,
 			now, now, p.Scope, p.Identity, p.Policy, p.ProjectID, p.TaskID, p.DeviceID); err != nil {
@@ -111,7 +111,7 @@ func (s *Store) Resume(ctx context.Context, p Pause, a Action) (pauses, halts in
 		if err != nil || pauses+halts == 0 {
 			return err
 		}
-		return s.act(ctx, tx, a)
+		return act(ctx, tx, a)
 	})
 	return pauses, halts, err
 }
@@ -139,8 +139,8 @@ type Approval struct {
 
 // Approve writes an approval, in place of any earlier one of the task, and the action.
 func (s *Store) Approve(ctx context.Context, p Approval, a Action) error {
-	now := micros(s.Now())
 	return s.tx(ctx, func(tx *tx) error {
+		now := micros(tx.now)
 		if _, err := endApprovals(ctx, tx, p, now); err != nil {
 			return err
 		}
@@ -149,18 +149,18 @@ func (s *Store) Approve(ctx context.Context, p Approval, a Action) error {
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
 		}
-		return s.act(ctx, tx, a)
+		return act(ctx, tx, a)
 	})
 }
 
 // Revoke ends the approval of a task, and writes the action. It tells whether there was one.
 func (s *Store) Revoke(ctx context.Context, p Approval, a Action) (was bool, err error) {
 	err = s.tx(ctx, func(tx *tx) error {
-		n, err := endApprovals(ctx, tx, p, micros(s.Now()))
+		n, err := endApprovals(ctx, tx, p, micros(tx.now))
 		if was = n > 0; err != nil || !was {
 			return err
 		}
-		return s.act(ctx, tx, a)
+		return act(ctx, tx, a)
 	})
 	return was, err
 }
@@ -204,7 +204,7 @@ func (s *Store) HeldPolicies(ctx context.Context) (held []Held, err error) {
 // action for each.
 func (s *Store) DropPolicies(ctx context.Context, names []string, a Action) error {
 	return s.tx(ctx, func(tx *tx) error {
-		now := micros(s.Now())
+		now := micros(tx.now)
 		for _, name := range names {
 			for _, query := range []string{
 				`UPDATE pauses SET ended_at = ? WHERE ended_at = 0 AND scope = 'policy' AND policy = ?`,
@@ -215,7 +215,7 @@ func (s *Store) DropPolicies(ctx context.Context, names []string, a Action) erro
 				}
 			}
 			a.Subject = "policy " + name
-			if err := s.act(ctx, tx, a); err != nil {
+			if err := act(ctx, tx, a); err != nil {
 				return err
 			}
 		}

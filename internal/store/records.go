@@ -23,7 +23,7 @@ func (s *Store) Records(ctx context.Context, projectID, taskID string, devices [
 }
 
 func records(ctx context.Context, q queryer, projectID, taskID string, devices []string, now time.Time) (map[string]Record, error) {
-	list, err := names(devices)
+	wanted, err := list(devices)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 		return nil
 	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, refused, closed_n
 		FROM targets WHERE project_id = ? AND task_id = ? AND device_id IN (@list)`,
-		projectID, taskID, list)
+		projectID, taskID, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("read the targets of task %s: %w", taskID, err)
 	}
@@ -55,18 +55,18 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 		found[device] = r
 		return nil
 	}, `SELECT device_id, task_id FROM attempts WHERE project_id = ? AND device_id <> '*' AND device_id IN (@list)
-		AND `+openStates, projectID, list)
+		AND `+openStates, projectID, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("read open attempts: %w", err)
 	}
 	if err := addWhole(ctx, q, projectID, taskID, devices, found); err != nil {
 		return nil, err
 	}
-	return found, pausedDevices(ctx, q, projectID, taskID, list, now, found)
+	return found, pausedDevices(ctx, q, projectID, taskID, wanted, now, found)
 }
 
 // pausedDevices adds which of the devices a person has paused.
-func pausedDevices(ctx context.Context, q queryer, projectID, taskID, list string, now time.Time, found map[string]Record) error {
+func pausedDevices(ctx context.Context, q queryer, projectID, taskID, wanted string, now time.Time, found map[string]Record) error {
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		p := Pause{Scope: PauseDevice}
 		var device string
@@ -80,7 +80,7 @@ func pausedDevices(ctx context.Context, q queryer, projectID, taskID, list strin
 		found[device] = r
 		return nil
 	}, `SELECT device_id, who, why, at, until FROM pauses WHERE scope = 'device' AND ended_at = 0 AND (until = 0 OR until > ?)
-		AND project_id = ? AND task_id = ? AND device_id IN (@list)`, micros(now), projectID, taskID, list)
+		AND project_id = ? AND task_id = ? AND device_id IN (@list)`, micros(now), projectID, taskID, wanted)
 	if err != nil {
 		return fmt.Errorf("read the pauses: %w", err)
 	}

@@ -160,9 +160,11 @@ func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing,
 	if len(c.Targets) == 0 {
 		return nil, nil
 	}
-	now := s.Now()
 	err = s.txIn(ctx, c.ProjectID, func(tx *tx) error {
 		for _, target := range c.Targets {
+			if !keeps(target.DeviceID) {
+				continue // it is never claimed either
+			}
 			// A target can end without any attempt: its cause may be one that no retry mends.
 			_, err := tx.ExecContext(ctx, `INSERT INTO targets
 				(project_id, task_id, device_id, task_type, policy, connection, last_n, counted)
@@ -171,7 +173,7 @@ func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing,
 			if err != nil {
 				return fmt.Errorf("close %s: %w", target.DeviceID, err)
 			}
-			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: target.DeviceID}, target.Outcome, now)
+			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: target.DeviceID}, target.Outcome, tx.now)
 			if err != nil {
 				return fmt.Errorf("close %s: %w", target.DeviceID, err)
 			}

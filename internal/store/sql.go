@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 //	@list    the texts of a JSON list, as rows: … IN (@list)
 //	@each    the same as a table with the column value: … FROM @each
 //	@max     the larger of two values: @max(a, b)
+//	@row     what tells a row of one table from the others, within a statement
 type dialect struct {
 	goose      goose.Dialect
 	migrations string // folder
@@ -26,13 +28,13 @@ type dialect struct {
 
 var sqlite = &dialect{
 	goose: goose.DialectSQLite3, migrations: "migrations/sqlite",
-	words: strings.NewReplacer("@list", "SELECT value FROM json_each(?)", "@each", "json_each(?)", "@max", "max"),
+	words: strings.NewReplacer("@list", "SELECT value FROM json_each(?)", "@each", "json_each(?)", "@max", "max", "@row", "rowid"),
 }
 
 var postgres = &dialect{
 	goose: goose.DialectPostgres, migrations: "migrations/postgres", numbered: true,
 	words: strings.NewReplacer("@list", "SELECT jsonb_array_elements_text(?::jsonb)", "@each", "jsonb_array_elements(?::jsonb)",
-		"@max", "greatest"),
+		"@max", "greatest", "@row", "ctid"),
 }
 
 // spell gives a statement as the database takes it.
@@ -57,15 +59,16 @@ func number(query string) string {
 	return b.String() + parts[len(parts)-1]
 }
 
-// clean makes texts of arguments that the database takes: PostgreSQL knows neither a zero byte
-// nor broken UTF-8, and what the platform says must not keep an answer from being written.
-func (d *dialect) clean(args []any) []any {
-	if !d.numbered {
-		return args
-	}
+// clean makes a text that every database takes: PostgreSQL knows neither a zero byte nor broken
+// UTF-8, and what the platform says must not keep an answer from being written.
+func clean(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+}
+
+func cleaned(args []any) []any {
 	for i, arg := range args {
-		if text, ok := arg.(string); ok {
-			args[i] = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+		if v := reflect.ValueOf(arg); v.Kind() == reflect.String { // also of a type of ours
+			args[i] = clean(v.String())
 		}
 	}
 	return args
@@ -85,24 +88,24 @@ type db struct {
 
 // QueryContext runs a query.
 func (d *db) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return d.DB.QueryContext(ctx, d.d.spell(query), d.d.clean(args)...)
+	return d.DB.QueryContext(ctx, d.d.spell(query), cleaned(args)...)
 }
 
 // QueryRowContext runs a query that gives one row at most.
 func (d *db) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return d.DB.QueryRowContext(ctx, d.d.spell(query), d.d.clean(args)...)
+	return d.DB.QueryRowContext(ctx, d.d.spell(query), cleaned(args)...)
 }
 
 // ExecContext runs a statement.
 func (d *db) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return d.DB.ExecContext(ctx, d.d.spell(query), d.d.clean(args)...)
+	return d.DB.ExecContext(ctx, d.d.spell(query), cleaned(args)...)
 }
 
 // each calls f for each row.
 func each(ctx context.Context, q queryer, f func(*sql.Rows) error, query string, args ...any) error {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -110,7 +113,7 @@ func each(ctx context.Context, q queryer, f func(*sql.Rows) error, query string,
 			return err
 		}
 	}
-	return rows.Err()
+	return explain(rows.Err())
 }
 
 // execOne tells whether the statement changed a row.

@@ -26,7 +26,8 @@ type Options struct {
 	Join bool
 	// Clock is the ledger's clock; nil = the machine's, or the database's on PostgreSQL.
 	Clock func() time.Time
-	// Observe is told how long each write took and how it ended; nil = nobody.
+	// Observe is told how long each write took and how it ended, with a *GateError or ErrFenced
+	// in the chain where it was refused; nil = nobody.
 	Observe func(time.Duration, error)
 }
 
@@ -110,7 +111,9 @@ func (s *Store) Now() time.Time {
 // Writable tells whether the ledger takes a write now.
 func (s *Store) Writable(ctx context.Context) error {
 	return s.txIn(ctx, "probe", func(tx *tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('probe', '') ON CONFLICT (key) DO UPDATE SET value = ''`)
+		// Another value each time: SQLite does not write what is there already.
+		_, err := tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('probe', 'tick')
+			ON CONFLICT (key) DO UPDATE SET value = CASE meta.value WHEN 'tick' THEN 'tock' ELSE 'tick' END`)
 		return err
 	})
 }
@@ -119,7 +122,7 @@ func (s *Store) Writable(ctx context.Context) error {
 func (s *Store) CreatedAt(ctx context.Context) (time.Time, error) {
 	var text string
 	if err := s.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'created_at'`).Scan(&text); err != nil {
-		return time.Time{}, fmt.Errorf("read the ledger's date: %w", err)
+		return time.Time{}, fmt.Errorf("read the ledger's date: %w", explain(err))
 	}
 	return time.Parse(time.RFC3339, text)
 }

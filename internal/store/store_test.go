@@ -1,14 +1,12 @@
 package store_test
 
 import (
-	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,12 +37,11 @@ func scope(taskID string) store.Scope {
 
 func claim(taskID string, limit int, candidates ...store.Candidate) store.Claim {
 	candidates = slices.Clone(candidates) // callers share them
-	candidates = slices.Clone(candidates) // the caller's may be in use elsewhere
 	for i := range candidates {
 		candidates[i].Max = limit
 	}
 	return store.Claim{
-		Scope: scope(taskID), TaskType: "firmwareUpgrade", Terms: terms, SendBy: time.Now().Add(40 * time.Second), Candidates: candidates,
+		Scope: scope(taskID), TaskType: "firmwareUpgrade", Terms: terms, SendBy: epoch.Add(40 * time.Second), Candidates: candidates,
 	}
 }
 
@@ -109,19 +106,18 @@ func TestAClaimDropsWhatFailsACheckAndTakesTheRest(t *testing.T) {
 }
 
 func TestAReleasedAttemptIsAsIfItHadNotBeenButForItsNumber(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
-		defer s.Close()
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
 		attempt(t, s, "d", 0, policy.Released)
 		r := record(t, s, task, "d")
 		require.Equal(t, 1, r.N)
 		require.Zero(t, r.Counted)
 		require.True(t, r.FirstAt.IsZero())
-		time.Sleep(time.Hour)
+		p.sleep(time.Hour)
 		attempt(t, s, "d", 1, policy.Rejected)
 		rejected := record(t, s, task, "d")
 		require.Equal(t, s.Now(), rejected.FirstAt)
-		time.Sleep(time.Hour)
+		p.sleep(time.Hour)
 		attempt(t, s, "d", 2, policy.Released)
 		r = record(t, s, task, "d")
 		rejected.N = 3
@@ -202,37 +198,14 @@ func TestATargetIsClosedOnceForEachNumberOfAttempts(t *testing.T) {
 	})
 }
 
-func TestClaimsOfADeadProcessAreUnknownAndCount(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "retryd.db")
-	s := open(t, path)
-	c := claim(task, 5, store.Candidate{DeviceID: "d"})
-	_, _, err := s.Claim(t.Context(), c)
-	require.NoError(t, err)
-	n, err := s.Abandon(t.Context())
-	require.NoError(t, err)
-	require.Zero(t, n, "its request may still be under way")
-	require.NoError(t, s.Close())
-	s = open(t, path)
-	defer s.Close()
-	attempts, err := s.OpenAttempts(t.Context(), project, task)
-	require.NoError(t, err)
-	require.Len(t, attempts, 1)
-	require.Equal(t, policy.Unknown, attempts[0].State)
-	require.Equal(t, c.SendBy.UTC().Truncate(time.Microsecond), attempts[0].AnsweredAt)
-	require.Equal(t, 1, record(t, s, task, "d").Counted)
-}
-
 func TestTheIndexRefusesASecondOpenAttemptOfADevice(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "retryd.db")
-	s := open(t, path)
-	defer s.Close()
-	attempt(t, s, "d", 0, policy.Accepted)
-	db, err := sql.Open("sqlite", path)
-	require.NoError(t, err)
-	defer db.Close()
-	_, err = db.Exec(`INSERT INTO attempts (project_id, task_id, device_id, n, state, task_type, policy, connection, claimed_at, send_by, settle, stale_after, wait_retry_fails)
-		VALUES (?, 'bb', 'd', 1, 'claimed', '', '', '', 1, 1, 1, 1, 0)`, project)
-	require.ErrorContains(t, err, "UNIQUE")
+	onEach(t, func(t *testing.T, p *place) {
+		attempt(t, p.open(t), "d", 0, policy.Accepted)
+		_, err := p.raw(t).Exec(`INSERT INTO attempts (project_id, task_id, device_id, n, state, task_type, policy, connection, claimed_at, send_by, settle, stale_after, wait_retry_fails)
+			VALUES ('` + project + `', 'bb', 'd', 1, 'claimed', '', '', '', 1, 1, 1, 1, FALSE)`)
+		require.ErrorContains(t, err, "attempts")
+		require.Contains(t, strings.ToLower(err.Error()), "unique")
+	})
 }
 
 func TestOneProcessWritesALedgerAndOthersMayRead(t *testing.T) {
@@ -262,98 +235,14 @@ func TestOneProcessWritesALedgerAndOthersMayRead(t *testing.T) {
 }
 
 func TestALedgerOfANewerProgramIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "retryd.db")
-	require.NoError(t, open(t, path).Close())
-	db, err := sql.Open("sqlite", path)
-	require.NoError(t, err)
-	_, err = db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`)
-	require.NoError(t, err)
-	require.NoError(t, db.Close())
-	_, err = store.Open(t.Context(), store.Options{Path: path})
-	require.ErrorIs(t, err, store.ErrNewer)
-}
-
-func TestRetentionDeletesHistoryAndNoCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
-		defer s.Close()
-		for n := range 3 {
-			attempt(t, s, "d", n, policy.Rejected)
-		}
-		attempt(t, s, "open", 0, policy.Accepted)
-		tick := store.Tick{Policy: "p", Connection: "c", Tick: s.Now(), Started: s.Now(), Finished: s.Now(), Result: "complete", Counts: map[string]int{"due": 3}}
-		first, err := s.StartTick(t.Context(), tick)
-		require.NoError(t, err)
-		require.True(t, first)
-		require.NoError(t, s.FinishTick(t.Context(), tick))
-		before := record(t, s, task, "d")
-		time.Sleep(100 * 24 * time.Hour)
-		n, err := s.Forget(t.Context(), 90*24*time.Hour)
-		require.NoError(t, err)
-		require.Equal(t, 3, n)
-		require.Equal(t, before, record(t, s, task, "d"))
-		_, dropped, err := s.Claim(t.Context(), claim(task, 3, store.Candidate{DeviceID: "d", LastN: 3}))
-		require.NoError(t, err)
-		require.Len(t, dropped, 1)
-		require.Equal(t, task, record(t, s, task, "open").OpenTask)
-		last, ok, err := s.LastComplete(t.Context(), "p", "c")
-		require.NoError(t, err)
-		require.True(t, ok)
-		require.Equal(t, tick, last)
-	})
-}
-
-func TestAPolicyIsDueSinceItsLastFinishedTick(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
-		defer s.Close()
-		seen := s.Now()
-		time.Sleep(0)
-		baseline, err := s.Baseline(t.Context(), "p", "c")
-		require.NoError(t, err)
-		require.Equal(t, seen, baseline)
-		time.Sleep(time.Hour)
-		tick := store.Tick{Policy: "p", Connection: "c", Tick: s.Now(), Started: s.Now()}
-		_, err = s.StartTick(t.Context(), tick)
-		require.NoError(t, err)
-		baseline, err = s.Baseline(t.Context(), "p", "c")
-		require.NoError(t, err)
-		require.Equal(t, seen, baseline, "a sweep that did not end is due again")
-		tick.Finished, tick.Result = s.Now(), "partial"
-		require.NoError(t, s.FinishTick(t.Context(), tick))
-		baseline, err = s.Baseline(t.Context(), "p", "c")
-		require.NoError(t, err)
-		require.Equal(t, tick.Tick, baseline)
-	})
-}
-
-func TestClaimsAtTheSameMomentTakeEachTargetOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
-		s := p.open(t)
-		candidates := make([]store.Candidate, 100)
-		for i := range candidates {
-			candidates[i].DeviceID = fmt.Sprint("d", i)
-		}
-		var mu sync.Mutex
-		var wg sync.WaitGroup
-		times := map[string]int{}
-		for range 8 {
-			wg.Go(func() {
-				claimed, _, err := s.Claim(t.Context(), claim(task, 5, candidates...))
-				if err != nil {
-					t.Error(err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				for _, c := range claimed {
-					times[c.DeviceID]++
-				}
-			})
-		}
-		wg.Wait()
-		require.Len(t, times, 100)
-		for device, n := range times {
-			require.Equal(t, 1, n, device)
+		require.NoError(t, p.open(t).Close())
+		_, err := p.raw(t).Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, TRUE)`)
+		require.NoError(t, err)
+		for _, o := range []store.Options{{}, {ReadOnly: true}, {Join: true}} {
+			o.Path, o.URL = p.o.Path, p.o.URL
+			_, err = store.Open(t.Context(), o)
+			require.ErrorIs(t, err, store.ErrNewer)
 		}
 	})
 }
@@ -382,37 +271,62 @@ func TestAClaimOfAWholeTaskWaitsForEachOfItsDevices(t *testing.T) {
 		c.Covers = covers
 		return c
 	}
-	for name, hold := range map[string]func(*store.Store){
-		"open in another task": func(s *store.Store) {
+	for name, hold := range map[string]func(*testing.T, *store.Store){
+		"open in another task": func(t *testing.T, s *store.Store) {
 			_, _, err := s.Claim(t.Context(), claim("another", 3, store.Candidate{DeviceID: "b"}))
 			require.NoError(t, err)
 		},
-		"another is open in the task": func(s *store.Store) { attempt(t, s, "x", 0, policy.Accepted) },
-		"paused": func(s *store.Store) {
+		"another is open in the task": func(t *testing.T, s *store.Store) { attempt(t, s, "x", 0, policy.Accepted) },
+		"paused": func(t *testing.T, s *store.Store) {
 			p := store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: task, DeviceID: "b", Who: "ann"}
 			require.NoError(t, s.PauseNow(t.Context(), p, store.Action{}))
 		},
-		"exhausted": func(s *store.Store) {
+		"exhausted": func(t *testing.T, s *store.Store) {
 			for n := range 3 {
 				attempt(t, s, "b", n, policy.Rejected)
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := ledger(t)
-			hold(s)
-			claimed, dropped, err := s.Claim(t.Context(), whole("a", "b"))
-			require.NoError(t, err)
-			require.Empty(t, claimed)
-			require.Len(t, dropped, 1)
+			onEach(t, func(t *testing.T, p *place) {
+				s := p.open(t)
+				hold(t, s)
+				claimed, dropped, err := s.Claim(t.Context(), whole("a", "b"))
+				require.NoError(t, err)
+				require.Empty(t, claimed)
+				require.Len(t, dropped, 1)
+			})
 		})
 	}
-	s := ledger(t)
-	claimed, _, err := s.Claim(t.Context(), whole("a", "b"))
-	require.NoError(t, err)
-	require.Len(t, claimed, 1)
-	require.Equal(t, task, record(t, s, "another", "a").OpenTask)
-	require.Equal(t, 1, record(t, s, task, "b").Counted)
-	require.Zero(t, record(t, s, "another", "b").Counted)
-	require.Empty(t, record(t, s, "another", "c").OpenTask)
+}
+
+func TestAWholeTasksAttemptIsOneOfEachOfItsDevices(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		c := claim(task, 3, store.Candidate{DeviceID: policy.WholeTask})
+		c.Covers = []string{"a", "b"}
+		claimed, _, err := s.Claim(t.Context(), c)
+		require.NoError(t, err)
+		require.Len(t, claimed, 1)
+		require.Equal(t, task, record(t, s, "another", "a").OpenTask)
+		require.Equal(t, 1, record(t, s, task, "b").Counted)
+		require.Zero(t, record(t, s, "another", "b").Counted)
+		require.Empty(t, record(t, s, "another", "c").OpenTask)
+		_, dropped, err := s.Claim(t.Context(), claim("another", 3, store.Candidate{DeviceID: "a"}, store.Candidate{DeviceID: "c"}))
+		require.NoError(t, err)
+		require.Equal(t, []store.Dropped{{DeviceID: "a", Why: "the device has an open attempt in task " + task}}, dropped)
+		open, err := s.OpenIn(t.Context(), store.Pause{Scope: store.PauseTask, ProjectID: project, TaskID: task})
+		require.NoError(t, err)
+		require.Equal(t, 2, open, "it weighs as much as its devices")
+		_, err = s.Answered(t.Context(), project, task, []store.Answer{{Claimed: claimed[0], State: policy.Accepted, AnsweredAt: s.Now()}})
+		require.NoError(t, err)
+		settled := settle(t, s, policy.WholeTask, policy.Failed)
+		require.Len(t, settled, 1)
+		r := record(t, s, task, "a")
+		require.Empty(t, r.OpenTask)
+		require.Equal(t, policy.Failed, r.State)
+		unresolved, err := s.Unresolved(t.Context(), project, task, "", 10)
+		require.NoError(t, err)
+		require.Empty(t, unresolved, "a whole task is no target")
+	})
 }

@@ -23,8 +23,8 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 	if len(tasks) == 0 {
 		return nil
 	}
-	now := micros(s.Now())
 	return s.txIn(ctx, projectID, func(tx *tx) error {
+		now := micros(tx.now)
 		for _, t := range tasks {
 			_, err := tx.ExecContext(ctx, `INSERT INTO tasks
 				(project_id, task_id, name, type, status, total, success, fail, created_at, first_seen, last_seen, identity, app_id, app_name)
@@ -113,12 +113,12 @@ func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found 
 	return s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, id := range missing {
 			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = ? WHERE project_id = ? AND task_id = ? AND missing_since = 0`,
-				micros(s.Now()), projectID, id); err != nil {
+				micros(tx.now), projectID, id); err != nil {
 				return err
 			}
 		}
 		for _, id := range found {
-			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = 0, last_seen = ? WHERE project_id = ? AND task_id = ?`, micros(s.Now()), projectID, id); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET missing_since = 0, last_seen = ? WHERE project_id = ? AND task_id = ?`, micros(tx.now), projectID, id); err != nil {
 				return err
 			}
 		}
@@ -129,7 +129,7 @@ func (s *Store) MissTasks(ctx context.Context, projectID string, missing, found 
 // TaskGone writes that a task does not exist any more.
 func (s *Store) TaskGone(ctx context.Context, projectID, taskID string) error {
 	return s.txIn(ctx, projectID, func(tx *tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE tasks SET gone_at = ? WHERE project_id = ? AND task_id = ? AND gone_at = 0`, micros(s.Now()), projectID, taskID)
+		_, err := tx.ExecContext(ctx, `UPDATE tasks SET gone_at = ? WHERE project_id = ? AND task_id = ? AND gone_at = 0`, micros(tx.now), projectID, taskID)
 		return err
 	})
 }
@@ -166,7 +166,7 @@ func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string,
 	}
 	err = s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, u := range targets {
-			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}, "resolved_elsewhere", s.Now())
+			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}, "resolved_elsewhere", tx.now)
 			if err != nil {
 				return err
 			}
@@ -186,50 +186,11 @@ type Action struct {
 
 // Act writes down an action.
 func (s *Store) Act(ctx context.Context, a Action) error {
-	return s.tx(ctx, func(tx *tx) error { return s.act(ctx, tx, a) })
+	return s.tx(ctx, func(tx *tx) error { return act(ctx, tx, a) })
 }
 
-func (s *Store) act(ctx context.Context, tx *tx, a Action) error {
+func act(ctx context.Context, tx *tx, a Action) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO actions (at, who, source, what, subject, why) VALUES (?, ?, ?, ?, ?, ?)`,
-		micros(s.Now()), a.Who, a.Source, a.What, a.Subject, a.Why)
+		micros(tx.now), a.Who, a.Source, a.What, a.Subject, a.Why)
 	return err
-}
-
-// Forget deletes history that is older than keep: attempts that have come to their
-// outcome, and sweeps but the last of each policy. Counts are kept, they are the targets', for
-// as long as their task is there and for keep after it has gone.
-// It returns how many attempts it deleted.
-func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, err error) {
-	before := micros(s.Now().Add(-keep))
-	err = s.tx(ctx, func(tx *tx) error {
-		result, err := tx.ExecContext(ctx, `DELETE FROM attempts WHERE settled_at > 0 AND settled_at < ?`, before)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return err
-		}
-		attempts = int(n)
-		_, err = tx.ExecContext(ctx, `DELETE FROM ticks WHERE started_at < ? AND tick NOT IN (
-			SELECT max(tick) FROM ticks last WHERE last.policy = ticks.policy AND last.connection = ticks.connection
-				AND last.finished_at > 0 GROUP BY last.result)`, before)
-		if err != nil {
-			return err
-		}
-		// What is gone for good cannot be retried again: its counts guard nothing.
-		for _, query := range []string{
-			`DELETE FROM targets WHERE (project_id, task_id) IN (SELECT project_id, task_id FROM tasks WHERE gone_at > 0 AND gone_at < ?)`,
-			`DELETE FROM tasks WHERE gone_at > 0 AND gone_at < ?`,
-			`DELETE FROM pauses WHERE CASE WHEN ended_at > 0 THEN ended_at ELSE until END BETWEEN 1 AND ?`,
-			`DELETE FROM approvals WHERE until < ?`,
-			`DELETE FROM halts WHERE CASE WHEN ended_at > 0 THEN ended_at ELSE until END BETWEEN 1 AND ?`,
-		} {
-			if _, err := tx.ExecContext(ctx, query, before); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return attempts, err
 }

@@ -24,9 +24,9 @@ type Tick struct {
 // Baseline gives the last finished tick, or the moment when the policy was first seen on
 // the connection: a policy is due when its schedule has a tick after it.
 func (s *Store) Baseline(ctx context.Context, policyName, connection string) (time.Time, error) {
-	err := s.txIn(ctx, "ticks of "+connection, func(tx *tx) error {
+	err := s.txIn(ctx, ticksOf(connection), func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO policies (policy, connection, first_seen) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-			policyName, connection, micros(s.Now()))
+			policyName, connection, micros(tx.now))
 		return err
 	})
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Store) Baseline(ctx context.Context, policyName, connection string) (ti
 // StartTick writes that a sweep has begun. It tells whether that is the first time for the
 // tick: after a crash it begins once more.
 func (s *Store) StartTick(ctx context.Context, t Tick) (first bool, err error) {
-	err = s.txIn(ctx, "ticks of "+t.Connection, func(tx *tx) error {
+	err = s.txIn(ctx, ticksOf(t.Connection), func(tx *tx) error {
 		first, err = execOne(ctx, tx, `INSERT INTO ticks (policy, connection, tick, started_at, missed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			t.Policy, t.Connection, micros(t.Tick), micros(t.Started), t.Missed)
 		if err != nil || first {
@@ -61,8 +61,8 @@ func (s *Store) StartTick(ctx context.Context, t Tick) (first bool, err error) {
 // SkipTick writes that a tick, with the earlier ones that it stands for, is left out. It may have
 // begun before, and not ended.
 func (s *Store) SkipTick(ctx context.Context, t Tick) error {
-	return s.txIn(ctx, "ticks of "+t.Connection, func(tx *tx) error {
-		now := micros(s.Now())
+	return s.txIn(ctx, ticksOf(t.Connection), func(tx *tx) error {
+		now := micros(tx.now)
 		_, err := tx.ExecContext(ctx, `INSERT INTO ticks (policy, connection, tick, started_at, finished_at, result, why, missed)
 			VALUES (?, ?, ?, ?, ?, 'skipped', ?, ?) ON CONFLICT (policy, connection, tick) DO UPDATE SET finished_at = excluded.finished_at,
 				result = excluded.result, why = excluded.why, missed = excluded.missed WHERE ticks.finished_at = 0`, t.Policy, t.Connection, micros(t.Tick), now, now, t.Why, t.Missed)
@@ -104,7 +104,7 @@ func (s *Store) FinishTick(ctx context.Context, t Tick) error {
 	if err := errors.Join(err, e); err != nil {
 		return fmt.Errorf("write down a sweep's counts: %w", err)
 	}
-	return s.txIn(ctx, "ticks of "+t.Connection, func(tx *tx) error {
+	return s.txIn(ctx, ticksOf(t.Connection), func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE ticks SET finished_at = ?, result = ?, counts = ?, states = ?
 			WHERE policy = ? AND connection = ? AND tick = ?`,
 			micros(t.Finished), t.Result, string(counts), string(states), t.Policy, t.Connection, micros(t.Tick))
@@ -132,3 +132,6 @@ func (s *Store) LastComplete(ctx context.Context, policyName, connection string)
 	t.Tick, t.Started, t.Finished = fromMicros(tick), fromMicros(started), fromMicros(finished)
 	return t, true, nil
 }
+
+// ticksOf is the part of the ledger that the sweeps of a connection are.
+func ticksOf(connection string) string { return "ticks of " + connection }

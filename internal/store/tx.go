@@ -14,6 +14,7 @@ type tx struct {
 	*sql.Tx
 	d        *dialect
 	prepared map[string]*sql.Stmt // nil = it does not
+	now      time.Time            // later than that of each one that it waited for
 }
 
 func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -29,7 +30,7 @@ func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 
 // ExecContext runs a statement.
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	query, args = t.d.spell(query), t.d.clean(args)
+	query, args = t.d.spell(query), cleaned(args)
 	if t.prepared == nil {
 		return t.Tx.ExecContext(ctx, query, args...)
 	}
@@ -42,7 +43,7 @@ func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 
 // QueryContext runs a query.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	query, args = t.d.spell(query), t.d.clean(args)
+	query, args = t.d.spell(query), cleaned(args)
 	if t.prepared == nil {
 		return t.Tx.QueryContext(ctx, query, args...)
 	}
@@ -55,7 +56,7 @@ func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 // QueryRowContext runs a query that gives one row at most.
 func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	query, args = t.d.spell(query), t.d.clean(args)
+	query, args = t.d.spell(query), cleaned(args)
 	if t.prepared != nil {
 		if s, err := t.prepare(ctx, query); err == nil { //nolint:sqlclosecheck // it is closed with the transaction
 			return s.QueryRowContext(ctx, args...)
@@ -75,19 +76,19 @@ func (s *Store) tx(ctx context.Context, f func(*tx) error) error { return s.txIn
 func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err error) {
 	start := time.Now()
 	if s.o.Observe != nil {
-		defer func() { s.o.Observe(time.Since(start), err) }()
+		defer func() { s.o.Observe(time.Since(start), ended(err)) }()
 	}
 	if s.write == nil {
 		return errors.New("the ledger is open for reading only")
 	}
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin to write the ledger: %w", err)
+		return fmt.Errorf("begin to write the ledger: %w", explain(err))
 	}
 	defer t.Rollback() //nolint:errcheck // after a commit it does nothing; after an error that error counts
-	w := &tx{Tx: t, d: s.write.d}
+	w := &tx{Tx: t, d: s.write.d, now: s.Now()}
 	if s.Shared() {
-		err = w.lock(ctx, part)
+		err = w.lock(ctx, part, s.o.Clock == nil)
 	} else {
 		w.prepared = map[string]*sql.Stmt{}
 	}
@@ -95,13 +96,13 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 		err = s.fence(ctx, w)
 	}
 	if err != nil {
-		return fmt.Errorf("begin to write the ledger: %w", err)
+		return fmt.Errorf("begin to write the ledger: %w", explain(err))
 	}
 	if err := f(w); err != nil {
-		return fmt.Errorf("write the ledger: %w", err)
+		return fmt.Errorf("write the ledger: %w", explain(err))
 	}
 	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit to the ledger: %w", err)
+		return fmt.Errorf("commit to the ledger: %w", explain(err))
 	}
 	return nil
 }
@@ -110,12 +111,19 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 const lockSpace = 0x72747279
 
 // lock takes the lock of a part of the ledger until the transaction ends; all of it where no
-// part is named.
-func (t *tx) lock(ctx context.Context, part string) error {
-	if part == "" {
-		_, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock(?)`, lockSpace)
-		return err
+// part is named. The database's clock is read once the lock is there: what one transaction
+// dates is then in the order in which they ran, whichever replica they are of.
+func (t *tx) lock(ctx context.Context, part string, dated bool) error {
+	query, args := `SELECT pg_advisory_xact_lock(?)::text, ''`, []any{lockSpace}
+	if part != "" {
+		query = `SELECT pg_advisory_xact_lock_shared(?)::text, pg_advisory_xact_lock(?, hashtext(?))::text`
+		args = []any{lockSpace, lockSpace, part}
 	}
-	_, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock_shared(?), pg_advisory_xact_lock(?, hashtext(?))`, lockSpace, lockSpace, part)
+	var micros int64
+	var nothing string
+	err := t.QueryRowContext(ctx, query+`, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`, args...).Scan(&nothing, &nothing, &micros)
+	if dated && err == nil {
+		t.now = fromMicros(micros)
+	}
 	return err
 }

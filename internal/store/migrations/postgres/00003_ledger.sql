@@ -1,19 +1,20 @@
 -- +goose Up
 -- The whole ledger as SQLite has it after migration 3; what each column means is said there.
--- Times are microseconds since 1970 in UTC; 0 means "none".
+-- Times are microseconds since 1970 in UTC; 0 means "none". Keys are ordered by their bytes, as
+-- SQLite does: by a language, an upgrade of the system's library can break an index.
 
 CREATE TABLE meta (
-    key   TEXT PRIMARY KEY,
+    key   TEXT COLLATE "C" PRIMARY KEY,
     value TEXT NOT NULL
 );
 
 CREATE TABLE targets (
-    project_id     TEXT    NOT NULL,
-    task_id        TEXT    NOT NULL,
-    device_id      TEXT    NOT NULL,
+    project_id     TEXT COLLATE "C"    NOT NULL,
+    task_id        TEXT COLLATE "C"    NOT NULL,
+    device_id      TEXT COLLATE "C"    NOT NULL,
     task_type      TEXT    NOT NULL,
-    policy         TEXT    NOT NULL,
-    connection     TEXT    NOT NULL,
+    policy         TEXT COLLATE "C"    NOT NULL,
+    connection     TEXT COLLATE "C"    NOT NULL,
     last_n         BIGINT  NOT NULL,
     counted        BIGINT  NOT NULL,
     forgiven_n     BIGINT  NOT NULL DEFAULT 0,
@@ -30,14 +31,14 @@ CREATE TABLE targets (
 );
 
 CREATE TABLE attempts (
-    project_id       TEXT    NOT NULL,
-    task_id          TEXT    NOT NULL,
-    device_id        TEXT    NOT NULL,
+    project_id       TEXT COLLATE "C"    NOT NULL,
+    task_id          TEXT COLLATE "C"    NOT NULL,
+    device_id        TEXT COLLATE "C"    NOT NULL,
     n                BIGINT  NOT NULL,
     state            TEXT    NOT NULL,
     task_type        TEXT    NOT NULL,
-    policy           TEXT    NOT NULL,
-    connection       TEXT    NOT NULL,
+    policy           TEXT COLLATE "C"    NOT NULL,
+    connection       TEXT COLLATE "C"    NOT NULL,
     claimed_at       BIGINT  NOT NULL,
     send_by          BIGINT  NOT NULL,
     answered_at      BIGINT  NOT NULL DEFAULT 0,
@@ -56,7 +57,7 @@ CREATE TABLE attempts (
     class            TEXT    NOT NULL DEFAULT '',
     weight           BIGINT  NOT NULL DEFAULT 1,
     covers           BYTEA,
-    budget           TEXT    NOT NULL DEFAULT '',
+    budget           TEXT COLLATE "C"    NOT NULL DEFAULT '',
     token            BIGINT  NOT NULL DEFAULT 0,
     PRIMARY KEY (project_id, task_id, device_id, n)
 );
@@ -74,8 +75,8 @@ CREATE INDEX attempts_sweep ON attempts (policy, connection, tick);
 CREATE INDEX attempts_policy ON attempts (policy, connection, settled_at) WHERE settled_at > 0;
 
 CREATE TABLE tasks (
-    project_id    TEXT   NOT NULL,
-    task_id       TEXT   NOT NULL,
+    project_id    TEXT COLLATE "C"   NOT NULL,
+    task_id       TEXT COLLATE "C"   NOT NULL,
     name          TEXT   NOT NULL,
     type          TEXT   NOT NULL,
     status        TEXT   NOT NULL,
@@ -96,15 +97,15 @@ CREATE TABLE tasks (
 );
 
 CREATE TABLE policies (
-    policy     TEXT   NOT NULL,
-    connection TEXT   NOT NULL,
+    policy     TEXT COLLATE "C"   NOT NULL,
+    connection TEXT COLLATE "C"   NOT NULL,
     first_seen BIGINT NOT NULL,
     PRIMARY KEY (policy, connection)
 );
 
 CREATE TABLE ticks (
-    policy      TEXT   NOT NULL,
-    connection  TEXT   NOT NULL,
+    policy      TEXT COLLATE "C"   NOT NULL,
+    connection  TEXT COLLATE "C"   NOT NULL,
     tick        BIGINT NOT NULL,
     started_at  BIGINT NOT NULL,
     finished_at BIGINT NOT NULL DEFAULT 0,
@@ -129,12 +130,12 @@ CREATE TABLE actions (
 CREATE TABLE pauses (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     scope      TEXT   NOT NULL,
-    connection TEXT   NOT NULL DEFAULT '',
+    connection TEXT COLLATE "C"   NOT NULL DEFAULT '',
     identity   TEXT   NOT NULL DEFAULT '',
-    policy     TEXT   NOT NULL DEFAULT '',
-    project_id TEXT   NOT NULL DEFAULT '',
-    task_id    TEXT   NOT NULL DEFAULT '',
-    device_id  TEXT   NOT NULL DEFAULT '',
+    policy     TEXT COLLATE "C"   NOT NULL DEFAULT '',
+    project_id TEXT COLLATE "C"   NOT NULL DEFAULT '',
+    task_id    TEXT COLLATE "C"   NOT NULL DEFAULT '',
+    device_id  TEXT COLLATE "C"   NOT NULL DEFAULT '',
     until      BIGINT NOT NULL DEFAULT 0,
     who        TEXT   NOT NULL,
     why        TEXT   NOT NULL,
@@ -145,9 +146,9 @@ CREATE INDEX pauses_active ON pauses (scope) WHERE ended_at = 0;
 
 CREATE TABLE approvals (
     id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    project_id  TEXT   NOT NULL,
-    task_id     TEXT   NOT NULL,
-    policy      TEXT   NOT NULL,
+    project_id  TEXT COLLATE "C"   NOT NULL,
+    task_id     TEXT COLLATE "C"   NOT NULL,
+    policy      TEXT COLLATE "C"   NOT NULL,
     policy_hash TEXT   NOT NULL,
     targets     BIGINT NOT NULL,
     until       BIGINT NOT NULL,
@@ -161,10 +162,10 @@ CREATE INDEX approvals_task ON approvals (project_id, task_id);
 CREATE TABLE halts (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     scope      TEXT   NOT NULL,
-    policy     TEXT   NOT NULL,
-    connection TEXT   NOT NULL,
-    project_id TEXT   NOT NULL,
-    task_id    TEXT   NOT NULL,
+    policy     TEXT COLLATE "C"   NOT NULL,
+    connection TEXT COLLATE "C"   NOT NULL,
+    project_id TEXT COLLATE "C"   NOT NULL,
+    task_id    TEXT COLLATE "C"   NOT NULL,
     failed     BIGINT NOT NULL,
     recovered  BIGINT NOT NULL,
     at         BIGINT NOT NULL,
@@ -175,14 +176,14 @@ CREATE INDEX halts_task ON halts (project_id, task_id);
 
 CREATE TABLE auth_failures (
     id   BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    hash TEXT    NOT NULL,
+    hash TEXT COLLATE "C"    NOT NULL,
     at   BIGINT  NOT NULL,
     open BOOLEAN NOT NULL
 );
 CREATE INDEX auth_failures_hash ON auth_failures (hash, at);
 
 CREATE TABLE leases (
-    budget      TEXT   PRIMARY KEY,
+    budget      TEXT COLLATE "C"   PRIMARY KEY,
     token       BIGINT NOT NULL,
     holder      TEXT   NOT NULL DEFAULT '',
     acquired_at BIGINT NOT NULL DEFAULT 0,
@@ -191,7 +192,7 @@ CREATE TABLE leases (
 );
 
 CREATE TABLE replicas (
-    id          TEXT   PRIMARY KEY,
+    id          TEXT COLLATE "C"   PRIMARY KEY,
     host        TEXT   NOT NULL,
     version     TEXT   NOT NULL,
     config_hash TEXT   NOT NULL,

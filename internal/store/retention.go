@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+const (
+	// forgetStep is how many rows are deleted at once.
+	forgetStep = 300
+	// forgetRest is the least time between two steps, in which others write.
+	forgetRest = 5 * time.Millisecond
+)
+
+// Forget deletes history that is older than keep: attempts that have come to their
+// outcome, and sweeps but the last of each policy. Counts are kept, they are the targets', for
+// as long as their task is there and for keep after it has gone.
+// It returns how many attempts it deleted.
+//
+// It does so in small steps, each a transaction of its own, and claims go on in between. What it
+// frees in SQLite's file is used by later writes: the file does not shrink, and grows only while
+// more is written than is deleted. A VACUUM would keep every claim waiting while it copies the
+// ledger.
+func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, err error) {
+	before := micros(s.Now().Add(-keep))
+	attempts, err = s.forget(ctx, retention, "attempts", `settled_at > 0 AND settled_at < ? ORDER BY settled_at`, before)
+	if err != nil {
+		return attempts, err
+	}
+	if err := s.forgetTicks(ctx, before); err != nil {
+		return attempts, err
+	}
+	if err := s.forgetGone(ctx, before); err != nil {
+		return attempts, err
+	}
+	const ended = `CASE WHEN ended_at > 0 THEN ended_at ELSE until END BETWEEN 1 AND ?`
+	for _, d := range []struct{ table, where string }{{"pauses", ended}, {"approvals", `until < ?`}, {"halts", ended}} {
+		if _, err := s.forget(ctx, retention, d.table, d.where, before); err != nil {
+			return attempts, err
+		}
+	}
+	return attempts, nil
+}
+
+// retention is the part of the ledger that nobody else writes: what has come to its end.
+const retention = "retention"
+
+// forgetTicks keeps the last sweep with each result: they are what a policy is due by, and what
+// gauges are restored from.
+func (s *Store) forgetTicks(ctx context.Context, before int64) error {
+	type pair struct{ policy, connection string }
+	var pairs []pair
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
+		var p pair
+		err := rows.Scan(&p.policy, &p.connection)
+		pairs = append(pairs, p)
+		return err
+	}, `SELECT DISTINCT policy, connection FROM ticks`)
+	if err != nil {
+		return fmt.Errorf("read whose sweeps there are: %w", err)
+	}
+	for _, p := range pairs {
+		// A sweep does not start before its tick: older ticks are found by the key.
+		_, err := s.forget(ctx, ticksOf(p.connection), "ticks", `policy = ? AND connection = ? AND tick < ? AND started_at < ? AND tick NOT IN (
+			SELECT max(tick) FROM ticks WHERE policy = ? AND connection = ? AND finished_at > 0 GROUP BY result)`,
+			p.policy, p.connection, before, before, p.policy, p.connection)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetGone deletes the counts of tasks that are gone for good: what cannot be retried again
+// needs none. Each step looks whether that still holds.
+func (s *Store) forgetGone(ctx context.Context, before int64) error {
+	type key struct{ project, task string }
+	var gone []key
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
+		var k key
+		err := rows.Scan(&k.project, &k.task)
+		gone = append(gone, k)
+		return err
+	}, `SELECT project_id, task_id FROM tasks WHERE gone_at > 0 AND gone_at < ?`, before)
+	if err != nil {
+		return fmt.Errorf("read which tasks are gone: %w", err)
+	}
+	const of = `project_id = ? AND task_id = ?`
+	for _, k := range gone {
+		_, err := s.forget(ctx, k.project, "targets", of+` AND EXISTS (SELECT 1 FROM tasks WHERE `+of+` AND gone_at > 0 AND gone_at < ?)
+			AND NOT EXISTS (SELECT 1 FROM attempts WHERE `+of+` AND `+openStates+`)`, k.project, k.task, k.project, k.task, before, k.project, k.task)
+		if err != nil {
+			return err
+		}
+		_, err = s.forget(ctx, k.project, "tasks", of+` AND gone_at > 0 AND gone_at < ? AND NOT EXISTS (SELECT 1 FROM targets WHERE `+of+`)`,
+			k.project, k.task, before, k.project, k.task)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget deletes rows in steps, and rests after each for as long as it took.
+func (s *Store) forget(ctx context.Context, part, table, where string, args ...any) (deleted int, err error) {
+	var more bool // most often there is nothing to be done, and then nobody waits
+	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM `+table+` WHERE `+where+`)`, args...).Scan(&more); err != nil {
+		return 0, fmt.Errorf("look for old %s: %w", table, explain(err))
+	}
+	for more {
+		begun := time.Now()
+		var n int
+		err := s.txIn(ctx, part, func(tx *tx) (err error) {
+			n, err = execCount(ctx, tx, `DELETE FROM `+table+` WHERE @row IN (SELECT @row FROM `+table+` WHERE `+where+`
+				LIMIT `+strconv.Itoa(forgetStep)+`)`, args...)
+			return err
+		})
+		if err != nil {
+			return deleted, fmt.Errorf("delete old %s: %w", table, err)
+		}
+		deleted += n
+		more = n == forgetStep
+		select {
+		case <-ctx.Done():
+			return deleted, ctx.Err()
+		case <-time.After(max(forgetRest, time.Since(begun))):
+		}
+	}
+	return deleted, nil
+}

@@ -1,0 +1,306 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"retryd/internal/policy"
+	"retryd/internal/store"
+)
+
+const keep = 90 * 24 * time.Hour
+
+// reject makes closed attempts, one of each of n devices of a task.
+func reject(t testing.TB, s *store.Store, taskID string, n int) {
+	for devices := range slices.Chunk(numbered(n), 1000) {
+		claimed, dropped, err := s.Claim(t.Context(), claim(taskID, 9, devices...))
+		require.NoError(t, err)
+		require.Empty(t, dropped)
+		answers := make([]store.Answer, len(claimed))
+		for i, c := range claimed {
+			answers[i] = store.Answer{Claimed: c, State: policy.Rejected, AnsweredAt: s.Now(), Code: "IOTDA.014016", Text: "the device is not online"}
+		}
+		_, err = s.Answered(t.Context(), project, taskID, answers)
+		require.NoError(t, err)
+	}
+}
+
+func numbered(n int) []store.Candidate {
+	devices := make([]store.Candidate, n)
+	for i := range devices {
+		devices[i].DeviceID = fmt.Sprintf("device-%08d", i)
+	}
+	return devices
+}
+
+// counts gives the sum of the counts of a task's targets.
+func (p *place) counts(t *testing.T, taskID string) (n int) {
+	require.NoError(t, p.raw(t).QueryRow(`SELECT coalesce(sum(counted), 0) FROM targets WHERE task_id = '`+taskID+`'`).Scan(&n))
+	return n
+}
+
+func TestRetentionDeletesHistoryAndNoCount(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		for n := range 3 {
+			attempt(t, s, "d", n, policy.Rejected)
+		}
+		attempt(t, s, "open", 0, policy.Accepted)
+		before := record(t, s, task, "d")
+		p.sleep(keep + time.Hour)
+		n, err := s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Equal(t, 3, n)
+		require.Equal(t, before, record(t, s, task, "d"))
+		_, dropped, err := s.Claim(t.Context(), claim(task, 3, store.Candidate{DeviceID: "d", LastN: 3}))
+		require.NoError(t, err)
+		require.Len(t, dropped, 1)
+		require.Equal(t, task, record(t, s, task, "open").OpenTask)
+	})
+}
+
+func TestRetentionKeepsTheLastSweepWithEachResult(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		var want []store.Tick
+		for i, result := range []string{"failed", "complete", "complete", "partial", "", "skipped"} {
+			tick := store.Tick{Policy: "p", Connection: "c", Tick: p.now, Started: p.now, Finished: p.now, Result: result}
+			switch result {
+			case "":
+				_, err := s.StartTick(t.Context(), tick)
+				require.NoError(t, err)
+			case "skipped":
+				require.NoError(t, s.SkipTick(t.Context(), tick))
+			default:
+				_, err := s.StartTick(t.Context(), tick)
+				require.NoError(t, err)
+				require.NoError(t, s.FinishTick(t.Context(), tick))
+			}
+			if i != 1 && result != "" {
+				want = append(want, tick)
+			}
+			p.sleep(time.Hour)
+		}
+		p.sleep(keep)
+		_, err := s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		ticks, err := s.Ticks(t.Context(), "p", "c")
+		require.NoError(t, err)
+		require.Equal(t, want, ticks)
+	})
+}
+
+func TestRetentionDeletesWhatHasEndedAndNothingThatHolds(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		count := func() (n []int) {
+			for _, table := range []string{"pauses", "approvals", "halts"} {
+				var rows int
+				require.NoError(t, p.raw(t).QueryRow(`SELECT count(*) FROM `+table).Scan(&rows))
+				n = append(n, rows)
+			}
+			return n
+		}
+		cooling := halt
+		cooling.Cooldown = time.Hour
+		for i, h := range []policy.Halt{cooling, halt} {
+			fails(t, s, "a", i, "firmware")
+			fails(t, s, "b", i, "firmware")
+			_, tripped, err := s.Trip(t.Context(), scope(task), h)
+			require.NoError(t, err)
+			require.True(t, tripped)
+			p.sleep(2 * time.Hour)
+		}
+		for _, until := range []time.Time{{}, p.now.Add(time.Hour)} {
+			require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PauseAll, Until: until}, store.Action{}))
+		}
+		require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PauseTask, TaskID: "x"}, store.Action{}))
+		_, _, err := s.Resume(t.Context(), store.Pause{Scope: store.PauseTask, TaskID: "x"}, store.Action{})
+		require.NoError(t, err)
+		for _, until := range []time.Duration{time.Hour, 2 * keep} {
+			require.NoError(t, s.Approve(t.Context(), store.Approval{TaskID: until.String(), Until: p.now.Add(until)}, store.Action{}))
+		}
+		require.Equal(t, []int{3, 2, 2}, count())
+		p.sleep(keep / 2)
+		_, err = s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Equal(t, []int{3, 2, 2}, count())
+		p.sleep(keep)
+		_, err = s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 1, 1}, count(), "what holds until a person ends it, and what has not ended")
+	})
+}
+
+func TestTheCountsOfATaskThatIsGoneForGoodAreDeletedUnlessOneIsOpen(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{listed("aa", "gone"), listed("bb", "open"), listed("cc", "there")}))
+		for _, id := range []string{"aa", "bb", "cc"} {
+			reject(t, s, id, 3)
+			require.NoError(t, s.TaskGone(t.Context(), project, id))
+		}
+		_, _, err := s.Claim(t.Context(), claim("bb", 9, store.Candidate{DeviceID: "open"}))
+		require.NoError(t, err)
+		p.sleep(keep)
+		require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{listed("cc", "there")}))
+		_, err = s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Equal(t, 3, p.counts(t, "aa"), "it has not been gone for longer than that")
+		p.sleep(time.Second)
+		_, err = s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Zero(t, p.counts(t, "aa"))
+		require.Equal(t, 4, p.counts(t, "bb"))
+		require.Equal(t, 3, p.counts(t, "cc"))
+		var tasks int
+		require.NoError(t, p.raw(t).QueryRow(`SELECT count(*) FROM tasks`).Scan(&tasks))
+		require.Equal(t, 2, tasks)
+	})
+}
+
+func TestATaskThatComesBackWhileItsCountsAreDeletedKeepsTheRest(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		steps := 0
+		var comeBack func()
+		p.o.Observe = func(time.Duration, error) {
+			if steps++; steps == 5+1 && comeBack != nil { // of 1400 attempts, and of the first targets
+				comeBack()
+			}
+		}
+		s := p.open(t)
+		back := []store.Task{listed("aa", "back"), listed("bb", "back")}
+		require.NoError(t, s.SeeTasks(t.Context(), project, back))
+		for _, task := range back {
+			reject(t, s, task.ID, 700)
+			require.NoError(t, s.TaskGone(t.Context(), project, task.ID))
+		}
+		p.sleep(keep + time.Second)
+		steps, comeBack = 0, func() { require.NoError(t, s.SeeTasks(t.Context(), project, back)) }
+		_, err := s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Equal(t, 400, p.counts(t, "aa"), "all but what one step had deleted")
+		require.Equal(t, 700, p.counts(t, "bb"))
+		require.Len(t, known(t, s), 2)
+	})
+}
+
+func TestRetentionEndsWithItsContextAndGoesOnTheNextTime(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		ctx, cancel := context.WithCancel(t.Context())
+		steps := -1000 // not yet
+		p.o.Observe = func(time.Duration, error) {
+			if steps++; steps == 2 {
+				cancel()
+			}
+		}
+		s := p.open(t)
+		reject(t, s, "aa", 1000)
+		p.sleep(keep + time.Second)
+		steps = 0
+		n, err := s.Forget(ctx, keep)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 600, n)
+		n, err = s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Equal(t, 400, n)
+		require.Equal(t, 4, steps)
+		n, err = s.Forget(t.Context(), keep)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		require.Equal(t, 4, steps, "where there is nothing to delete, nothing is locked")
+	})
+}
+
+// BenchmarkRetention deletes 100,000 attempts while claims go on.
+func BenchmarkRetention(b *testing.B) {
+	folder := b.TempDir()
+	seed := filepath.Join(folder, "seed.db")
+	s := open(b, seed)
+	reject(b, s, task, 100_000)
+	require.NoError(b, s.Close())
+	var longest, steps, quiet, busy time.Duration
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		path := filepath.Join(folder, fmt.Sprint(i, ".db"))
+		copyFile(b, seed, path)
+		var mu sync.Mutex
+		var writes []time.Duration
+		s, err := store.Open(b.Context(), store.Options{Path: path, Observe: func(d time.Duration, _ error) {
+			mu.Lock()
+			defer mu.Unlock()
+			writes = append(writes, d)
+		}})
+		require.NoError(b, err)
+		claims := claimsBeside(b, s, "quiet", func() { time.Sleep(2 * time.Second) })
+		quiet = max(quiet, slices.Max(claims))
+		b.StartTimer()
+		claims = claimsBeside(b, s, "busy", func() {
+			n, err := s.Forget(b.Context(), -time.Hour)
+			require.NoError(b, err)
+			require.GreaterOrEqual(b, n, 100_000)
+		})
+		b.StopTimer()
+		busy = max(busy, slices.Max(claims))
+		require.NoError(b, s.Close())
+		// Without anything beside, a write's time is the step's own.
+		copyFile(b, seed, path)
+		writes = nil
+		s, err = store.Open(b.Context(), store.Options{Path: path, Observe: func(d time.Duration, _ error) { writes = append(writes, d) }})
+		require.NoError(b, err)
+		_, err = s.Forget(b.Context(), -time.Hour)
+		require.NoError(b, err)
+		require.NoError(b, s.Close())
+		longest, steps = max(longest, slices.Max(writes)), time.Duration(len(writes))
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(steps), "steps")
+	b.ReportMetric(float64(longest.Microseconds())/1000, "ms/longest-step")
+	b.ReportMetric(float64(quiet.Microseconds())/1000, "ms/longest-claim-alone")
+	b.ReportMetric(float64(busy.Microseconds())/1000, "ms/longest-claim-beside")
+}
+
+// claimsBeside claims and answers 10 targets at a time while something goes on, and gives how
+// long each claim took.
+func claimsBeside(b *testing.B, s *store.Store, name string, something func()) (took []time.Duration) {
+	done := make(chan struct{})
+	go func() { defer close(done); something() }()
+	for n := 0; ; n++ {
+		select {
+		case <-done:
+			return took
+		case <-time.After(20 * time.Millisecond):
+		}
+		id := fmt.Sprint(name, n)
+		begun := time.Now()
+		claimed, _, err := s.Claim(b.Context(), claim(id, 9, numbered(10)...))
+		took = append(took, time.Since(begun))
+		require.NoError(b, err)
+		answers := make([]store.Answer, len(claimed))
+		for i, c := range claimed {
+			answers[i] = store.Answer{Claimed: c, State: policy.Rejected, AnsweredAt: s.Now().Add(2 * time.Hour)}
+		}
+		_, err = s.Answered(b.Context(), project, id, answers)
+		require.NoError(b, err)
+	}
+}
+
+func copyFile(t testing.TB, from, to string) {
+	in, err := os.Open(from)
+	require.NoError(t, err)
+	defer in.Close()
+	out, err := os.Create(to)
+	require.NoError(t, err)
+	_, err = io.Copy(out, in)
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+}

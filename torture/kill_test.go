@@ -1,0 +1,176 @@
+package torture
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestKilledAtAnyMoment kills the program with kill -9 again and again, on SQLite.
+func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	p := newProof(t, *cyclesFlag+10, sqliteLedger(t.TempDir()))
+	d := p.launch() // so that there is a ledger
+	require.NoError(t, d.ready())
+	d.kill()
+	for range 4 {
+		p.w.grow()
+	}
+	for i := range *cyclesFlag {
+		if !long() && time.Since(p.f.begun) > 10*time.Second { // on a machine that has other things to do
+			break
+		}
+		p.cycle(long() || i < *cyclesFlag*2/3)
+	}
+	var waits func(attempt) bool
+	if !long() { // what a killed process had claimed may be under way for another half minute
+		waits = func(a attempt) bool {
+			return a.state == "unknown" && time.Now().Before(a.answered.Add(settle+2*time.Second))
+		}
+	}
+	p.rest(3*time.Minute, waits)
+}
+
+// cycle starts the program, kills it, and looks at both records.
+func (p *proof) cycle(more bool) {
+	p.f.cycles++
+	if more && p.w.tasks() < 60 && p.rand.IntN(10) < 8 {
+		p.w.grow()
+	}
+	if p.rand.IntN(30) == 0 {
+		p.w.stopOne()
+	}
+	if p.rand.IntN(8) == 0 {
+		p.settings.edit(p.rand)
+		p.f.edits++
+	}
+	d := p.launch()
+	p.f.starts++
+	how := p.killSomehow(d)
+	e := p.evidence(p.ledger.readDead)
+	p.judge(e, always, d)
+	if how != "" {
+		p.f.kill(how, e)
+	} else if p.f.stopped++; len(e.ledger.claimed()) > 0 {
+		p.broken("a graceful end leaves no claim", e.ledger.claimed()[0].name(), d)
+	}
+	p.w.clear(e.ledger)
+}
+
+// killSomehow kills the program and says when; empty = it ended by itself.
+func (p *proof) killSomehow(d *daemon) (how string) {
+	defer d.kill()
+	if p.rand.IntN(12) == 0 {
+		d.within(between(p.rand, 0, 80*time.Millisecond))
+		return "before it was ready"
+	}
+	if err := d.ready(); err != nil {
+		p.broken("it starts after any kill", err.Error(), nil)
+		return "before it was ready"
+	}
+	if p.rand.IntN(12) == 0 {
+		p.reload(d)
+	}
+	const patience = 1200 * time.Millisecond // a policy is due every second
+	switch n := p.rand.IntN(20); {
+	case n < 3:
+		d.within(between(p.rand, 0, 600*time.Millisecond))
+		return "at a random time"
+	case n < 7 && p.ledger.file != "":
+		p.ledger.await(d, 1+p.rand.IntN(20), time.Second)
+		return "as the ledger was written"
+	case n < 9:
+		p.p.await(d, moment{"retry", arrived}, 1+p.rand.IntN(3), patience)
+		return "as a retry arrived"
+	case n < 11:
+		p.p.await(d, moment{"retry", applied}, 1+p.rand.IntN(3), patience)
+		return "before its answer"
+	case n < 14:
+		p.p.await(d, moment{"retry", answered}, 1+p.rand.IntN(3), patience)
+		d.within(between(p.rand, 0, 2*time.Millisecond))
+		return "after its answer"
+	case n < 18:
+		p.p.await(d, moment{"show", answered}, 1+p.rand.IntN(8), patience)
+		d.within(between(p.rand, 0, 6*time.Millisecond))
+		return "after a read"
+	}
+	return p.stopThenKill(d)
+}
+
+// stopThenKill is a graceful stop that somebody has no patience with.
+func (p *proof) stopThenKill(d *daemon) string {
+	defer p.p.hold.Store(0)
+	patience := between(p.rand, 0, 100*time.Millisecond)
+	if long() && p.rand.IntN(3) == 0 { // calls in flight get 5 seconds
+		p.p.hold.Store(int64(between(p.rand, 100*time.Millisecond, 5500*time.Millisecond)))
+		patience = between(p.rand, 0, 5500*time.Millisecond)
+	}
+	p.p.await(d, moment{"retry", arrived}, 1, time.Second)
+	d.signal(syscall.SIGTERM)
+	if d.within(patience) {
+		p.ended(d)
+		return ""
+	}
+	return "while it stopped"
+}
+
+// reload edits the configuration under a running process.
+func (p *proof) reload(d *daemon) {
+	p.settings.edit(p.rand)
+	p.write()
+	d.signal(syscall.SIGHUP)
+	p.f.edits++
+	p.f.reloads++
+}
+
+// stop ends the program as systemd does.
+func (d *daemon) stop(p *proof) {
+	d.signal(syscall.SIGTERM)
+	if !d.within(10 * time.Second) {
+		p.broken("it stops within 10 seconds", "it does not", d)
+	}
+	d.kill()
+	p.ended(d)
+}
+
+// ended looks at how it ended by itself.
+func (p *proof) ended(d *daemon) {
+	if <-d.ended; d.err != nil {
+		p.broken("it ends well when it is told to", d.err.Error(), d)
+	}
+}
+
+// await waits until the n-th call from now on has come so far, or the program has ended.
+func (p *platform) await(d *daemon, m moment, n int, wait time.Duration) {
+	come := make(chan struct{}, 100)
+	watch := func(now moment) {
+		if now == m {
+			select {
+			case come <- struct{}{}:
+			default:
+			}
+		}
+	}
+	p.watch.Store(&watch)
+	defer p.watch.Store(nil)
+	for end := time.After(wait); n > 0; n-- {
+		select {
+		case <-come:
+		case <-d.ended:
+			return
+		case <-end:
+			return
+		}
+	}
+}
+
+func (r rows) claimed() (left []attempt) {
+	for _, a := range r.attempts {
+		if a.state == "claimed" {
+			left = append(left, a)
+		}
+	}
+	return left
+}

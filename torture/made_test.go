@@ -1,0 +1,189 @@
+package torture
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/stretchr/testify/require"
+
+	"retryd/internal/emulator"
+	"retryd/internal/iotda"
+)
+
+// rounds is how often a ledger is made or migrated, with several kills each time.
+func rounds() int { return max(3, *cyclesFlag/20) }
+
+// TestKilledWhileTheLedgerIsMade kills the first starts of a ledger.
+func TestKilledWhileTheLedgerIsMade(t *testing.T) {
+	t.Parallel()
+	how := map[string]int{}
+	for i := range rounds() {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			p := newProof(t, 10, sqliteLedger(t.TempDir()))
+			p.w.grow()
+			p.killEarly(how, func() bool { return p.ledger.size() > 0 })
+			p.carryOn()
+		})
+	}
+	t.Logf("killed %v", how)
+}
+
+// TestKilledDuringAMigration kills the first starts on a ledger of the schema before, in which
+// targets have attempts already.
+func TestKilledDuringAMigration(t *testing.T) {
+	t.Parallel()
+	how := map[string]int{}
+	for i := range rounds() {
+		t.Run(strconv.Itoa(i), func(t *testing.T) { migrateUnderFire(t, how) })
+	}
+	t.Logf("killed %v", how)
+}
+
+func migrateUnderFire(t *testing.T, how map[string]int) {
+	p := newProof(t, 10, sqliteLedger(t.TempDir()))
+	version := p.oldLedger()
+	backedUp := fmt.Sprintf("%s.schema-%d.bak", p.ledger.file, version)
+	p.killEarly(how, func() bool {
+		_, err := os.Stat(backedUp)
+		return err == nil
+	})
+	e := p.carryOn()
+	for _, r := range e.ledger.targets {
+		if s := e.subjects[r.key]; s.spent > r.counted {
+			p.broken("a migration keeps counts", fmt.Sprintf("%v had %d counted attempts, and has %d", r.key, s.spent, r.counted), nil)
+		}
+	}
+	backup, err := sql.Open("sqlite", "file:"+backedUp+"?mode=ro")
+	require.NoError(t, err)
+	defer backup.Close()
+	var health string
+	var targets int
+	require.NoError(t, backup.QueryRow(`PRAGMA integrity_check`).Scan(&health))
+	require.NoError(t, backup.QueryRow(`SELECT count(*) FROM targets`).Scan(&targets))
+	require.Equal(t, "ok", health)
+	require.Equal(t, 3, targets)
+}
+
+// killEarly kills some starts before they are ready, some time after the work has begun, and notes
+// how far they had come.
+func (p *proof) killEarly(how map[string]int, begun func() bool) {
+	for range 1 + p.rand.IntN(4) {
+		before := p.ledger.version()
+		d := p.launch()
+		if begun() { // by the start before
+			d.within(between(p.rand, 0, 80*time.Millisecond))
+		}
+		for deadline := time.Now().Add(time.Second); !begun() && time.Now().Before(deadline); {
+			d.within(100 * time.Microsecond)
+		}
+		d.within(between(p.rand, 0, 25*time.Millisecond))
+		d.kill()
+		switch after := p.ledger.version(); {
+		case after == "" && p.ledger.size() == 0:
+			how["with an empty file"]++
+		case after == "":
+			how["before there was a schema"]++
+		case after == before:
+			how["with the schema as before, "+after]++
+		default:
+			how["after a step to schema "+after]++
+		}
+	}
+}
+
+// size gives the bytes of the ledger's file.
+func (l ledger) size() int64 {
+	info, err := os.Stat(l.file)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// version gives the schema that a copy of the dead ledger has, empty if it has none.
+func (l ledger) version() (version string) {
+	_ = l.copied(func(source string) error {
+		db, err := sql.Open(l.driver, source)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		return db.QueryRow(`SELECT max(version_id) FROM goose_db_version`).Scan(&version)
+	})
+	return version
+}
+
+// carryOn starts the program once more, and waits until it works.
+func (p *proof) carryOn() *evidence {
+	p.p.calm.Store(true)
+	d := p.launch()
+	if err := d.ready(); err != nil {
+		p.broken("it starts after any kill", err.Error(), nil)
+		p.t.FailNow()
+	}
+	for begun := time.Now(); len(p.p.Retries()) == 0 && time.Since(begun) < 10*time.Second; {
+		d.within(5 * time.Millisecond)
+	}
+	if len(p.p.Retries()) == 0 {
+		p.broken("it goes on after any kill", "nothing was retried within 10 seconds", d)
+	}
+	d.kill()
+	e := p.evidence(p.ledger.readDead)
+	p.judge(e, always, d)
+	return e
+}
+
+// oldLedger makes a ledger of the last schema but one. It has a target that has used all its
+// attempts, one that has one left, and one whose request was under way.
+func (p *proof) oldLedger() (version int64) {
+	t := p.t
+	folder := filepath.Join("..", "internal", "store", "migrations", "sqlite")
+	files, err := filepath.Glob(filepath.Join(folder, "*.sql"))
+	require.NoError(t, err)
+	version = int64(len(files) - 1)
+	require.Positive(t, version)
+	db, err := sql.Open("sqlite", "file:"+p.ledger.file+"?_pragma=journal_mode(WAL)")
+	require.NoError(t, err)
+	defer db.Close()
+	migrations, err := goose.NewProvider(goose.DialectSQLite3, db, os.DirFS(folder))
+	require.NoError(t, err)
+	_, err = migrations.UpTo(context.Background(), version)
+	require.NoError(t, err)
+	task := emulator.Task{Name: "fw", Type: iotda.FirmwareUpgrade}
+	for _, device := range []string{"used-up", "one-left", "under-way"} {
+		task.Devices = append(task.Devices, emulator.Device{ID: device, Status: iotda.SubtaskFail, Fate: emulator.Fate{Message: reasons[0]}})
+	}
+	c := &campaign{}
+	p.w.add(c, task, false)
+	p.w.subjects[c.targets[0]].never = true
+	for i, k := range c.targets {
+		counted, state := maxAttempts-i, "failed"
+		if k.device == "under-way" {
+			state = "claimed"
+		}
+		p.w.subjects[k].spent = counted
+		then := time.Now().Add(-time.Hour)
+		_, err := db.Exec(`INSERT INTO targets (project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at, state, seen_at)
+			VALUES (?, ?, ?, 'firmwareUpgrade', 'nightly', 'prod', ?, ?, ?, ?, ?)`, project, k.task, k.device, counted, counted, then.UnixMicro(), state, then.UnixMicro())
+		require.NoError(t, err)
+		for n := 1; n <= counted; n++ {
+			claimed := then.Add(time.Duration(n) * time.Minute)
+			ended := claimed.Add(30 * time.Second).UnixMicro()
+			if state == "claimed" {
+				ended = 0
+			}
+			_, err := db.Exec(`INSERT INTO attempts (project_id, task_id, device_id, n, state, task_type, policy, connection, claimed_at, send_by, answered_at, settled_at, settle, stale_after, wait_retry_fails)
+				VALUES (?, ?, ?, ?, ?, 'firmwareUpgrade', 'nightly', 'prod', ?, ?, ?, ?, 200000, 1000000000000, 0)`,
+				project, k.task, k.device, n, state, claimed.UnixMicro(), claimed.Add(36*time.Second).UnixMicro(), ended, ended)
+			require.NoError(t, err)
+		}
+	}
+	return version
+}

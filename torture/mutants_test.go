@@ -1,0 +1,101 @@
+package torture_test
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var mutants = flag.Bool("mutants", false, "take each guard out, in a copy, and see a proof fail")
+
+// mutant is one guard of the program taken out, and the proofs that notice.
+type mutant struct {
+	guard    string
+	file     string
+	old, new string
+	proof    string // package
+	tests    string // pattern; the proofs that are expected to fail
+}
+
+var all = []mutant{
+	{"the claim's compare-and-set", "internal/store/claim.go", `case r.N != c.LastN:`, `case false:`,
+		"./internal/store", "TestAClaimDropsWhatFailsACheckAndTakesTheRest"},
+	{"the claim's count", "internal/store/claim.go", `case r.Counted >= c.Max:`, `case false:`,
+		"./internal/store", "TestNoSequenceOfEventsBreaksACount"},
+	{"the claim's look at open attempts", "internal/store/claim.go", `case r.OpenTask != "":` + "\n\t\treturn", `case false:` + "\n\t\treturn",
+		"./internal/store", "TestAClaimDropsWhatFailsACheckAndTakesTheRest"},
+	{"the fencing check", "internal/store/lease.go", `if errors.Is(err, sql.ErrNoRows) || err == nil && token != s.lease.Token {`, `if err = nil; false {`,
+		"./internal/scheduler", "TestAReplicaThatLostItsLeaseClaimsNothing|TestALateAnswerIsNotWritten"},
+	{"the open-attempt index of SQLite", "internal/store/migrations/sqlite/00002_brakes.sql", `CREATE UNIQUE INDEX attempts_open_device`, `CREATE INDEX attempts_open_device`,
+		"./internal/store", "TestTheIndexRefusesASecondOpenAttemptOfADevice"},
+	{"the open-attempt index of PostgreSQL", "internal/store/migrations/postgres/00003_ledger.sql", `CREATE UNIQUE INDEX attempts_open_device`, `CREATE INDEX attempts_open_device`,
+		"./internal/store", "TestTheIndexRefusesASecondOpenAttemptOfADevice"},
+	{"the freshness gate", "internal/scheduler/send.go", `if stale(readAt) {`, `if false {`,
+		"./internal/scheduler", "Stale|Old|Fresh|Matrix|Slow|Fault"},
+	{"the lease gate", "internal/scheduler/drive.go", `> d.ttl/3`, `> -d.ttl`,
+		"./internal/scheduler", "TestNothingIsSentInTheLastThirdOfALease"},
+	{"an answer only for a claim", "internal/store/answer.go", `AND n = ? AND state = 'claimed'`, `AND n = ?`,
+		"./internal/store", "TestAnAnswerCountsOnceAndOnlyForAClaim|TestNoSequenceOfEventsBreaksACount"},
+	{"the shortcut: progress before and after", "internal/policy/observe.go", `p.Before == p.After && `, ``, "./internal/policy", "."},
+	{"the shortcut: everything settled", "internal/policy/observe.go", `p.After.Settled() && `, ``, "./internal/policy", "."},
+	{"the shortcut: as many failed as counted", "internal/policy/observe.go", `p.Failed == p.After.Fail && `, ``, "./internal/policy", "."},
+	{"the shortcut: nothing sent meanwhile", "internal/policy/observe.go", `!p.Posted &&`, `true &&`, "./internal/policy", "."},
+	{"the shortcut: read late enough", "internal/policy/observe.go", `!p.FirstRead.Before(lastAnswer.Add(settle))`, `true`, "./internal/policy", "."},
+	{"the circuit", "internal/scheduler/circuit.go", `c.fails >= circuitAfter || c.size > 0`, `false`,
+		"./internal/scheduler", "Circuit|Outage|Probe|503"},
+	{"claims of the dead count", "internal/store/claim.go", `text = 'retryd stopped before the answer was written' WHERE`, `text = '' WHERE 1 = 0 AND`,
+		"./internal/store", "TestClaimsOfADeadProcessAreUnknownAndCount"},
+}
+
+// TestEachGuardIsInItsPlace keeps the list true.
+func TestEachGuardIsInItsPlace(t *testing.T) {
+	for _, m := range all {
+		text, err := os.ReadFile(filepath.Join("..", m.file))
+		require.NoError(t, err)
+		require.Equal(t, 1, strings.Count(string(text), m.old), "%s: %s is in %s once", m.guard, m.old, m.file)
+	}
+}
+
+// TestAProofFailsWithoutEachGuard takes one guard out at a time and runs the proofs.
+func TestAProofFailsWithoutEachGuard(t *testing.T) {
+	if !*mutants {
+		t.Log("-mutants does it; it takes minutes") // what it stands on is looked at above
+		return
+	}
+	copied := copyTree(t)
+	failed := regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	for _, m := range all {
+		t.Run(strings.ReplaceAll(m.guard, " ", "-"), func(t *testing.T) {
+			file := filepath.Join(copied, m.file)
+			whole, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(whole), m.old, m.new, 1)), 0o600))
+			defer func() { require.NoError(t, os.WriteFile(file, whole, 0o600)) }()
+			c := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout=5m", "-run", m.tests, m.proof)
+			c.Dir = copied
+			out, err := c.CombinedOutput()
+			names := failed.FindAllStringSubmatch(string(out), 3)
+			if err == nil || len(names) == 0 {
+				t.Fatalf("no proof fails without it\n%s", out)
+			}
+			for _, n := range names {
+				t.Logf("without %s fails %s", m.guard, n[1])
+			}
+		})
+	}
+}
+
+// copyTree copies the module.
+func copyTree(t *testing.T) string {
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	to := filepath.Join(t.TempDir(), "retryd")
+	require.NoError(t, os.CopyFS(to, os.DirFS(root)))
+	return to
+}

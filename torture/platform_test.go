@@ -1,0 +1,159 @@
+package torture
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"retryd/internal/emulator"
+)
+
+const (
+	project = "0123456789abcdef0123456789abcdef"
+	region  = "cn-north-4"
+	secret  = "secret-of-every-key"
+)
+
+// moment is how far a call has come at the platform.
+type moment struct {
+	op    string // retry, show or list
+	stage string
+}
+
+// The stages of a call.
+const (
+	arrived  = "arrived"  // nothing has come of it
+	applied  = "applied"  // it has had its effect, and the answer has not left
+	answered = "answered" // the answer has left
+)
+
+// platform is the emulator behind HTTP: slow, unreliable, and watched.
+type platform struct {
+	*emulator.Emulator
+	server *httptest.Server
+	calm   atomic.Bool                  // nothing goes wrong any more
+	hold   atomic.Int64                 // how long answers to retries take, nanoseconds; 0 = by chance
+	watch  atomic.Pointer[func(moment)] // told of each moment; nil = nobody
+
+	mu       sync.Mutex
+	rand     *rand.Rand
+	arrivals []time.Time // of all calls
+}
+
+func newPlatform(t testing.TB, seed uint64, keys map[string]string) *platform {
+	p := &platform{
+		Emulator: emulator.New(emulator.Options{ProjectID: project, Region: region, Keys: keys, Signing: "derived", Seed: seed}),
+		rand:     rand.New(rand.NewPCG(seed, 1)),
+	}
+	p.SetFault(p.fault)
+	p.server = httptest.NewServer(p)
+	t.Cleanup(p.server.Close)
+	return p
+}
+
+// ServeHTTP answers after a while. A call whose caller has died is carried out all the same, as
+// a real platform does with what has reached it.
+func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	op := "list"
+	switch {
+	case r.Method == http.MethodPost:
+		op = "retry"
+	case !strings.HasSuffix(r.URL.Path, "/batchtasks"):
+		op = "show"
+	}
+	before, after := p.arrive(op)
+	p.tell(moment{op, arrived})
+	time.Sleep(before)
+	p.Emulator.ServeHTTP(&slow{ResponseWriter: w, wait: func() {
+		p.tell(moment{op, applied})
+		time.Sleep(after)
+	}}, r)
+	p.tell(moment{op, answered})
+}
+
+func (p *platform) tell(m moment) {
+	if f := p.watch.Load(); f != nil {
+		(*f)(m)
+	}
+}
+
+// arrive notes a call, and gives how long a call is on its way, and how long its answer is. Now and then a retry is
+// on its way for so long that a process which was killed meanwhile has a successor when it lands.
+func (p *platform) arrive(op string) (before, after time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.arrivals = append(p.arrivals, time.Now())
+	if p.calm.Load() {
+		return time.Millisecond, 0
+	}
+	if op != "retry" {
+		return between(p.rand, time.Millisecond, 4*time.Millisecond), 0
+	}
+	before, after = between(p.rand, 0, 12*time.Millisecond), between(p.rand, 0, 12*time.Millisecond)
+	if p.rand.IntN(25) == 0 {
+		before = between(p.rand, 200*time.Millisecond, 800*time.Millisecond)
+	}
+	if hold := p.hold.Load(); hold > 0 {
+		after = time.Duration(hold)
+	}
+	return before, after
+}
+
+// What a retry call may meet beside a good answer. A refusal of the whole task is not among it:
+// two in a row leave a task alone until it changes, which some here never do.
+var retryFaults = []emulator.Fault{
+	emulator.FaultLostReply, emulator.FaultLostReply, emulator.FaultLostReply, emulator.FaultCutBody, emulator.FaultEmpty, emulator.FaultMissingRow,
+	emulator.FaultDoubleRow, emulator.FaultWrongTypes, emulator.FaultUnknownStatus, emulator.FaultExtraRow, emulator.FaultCut, emulator.FaultHTML,
+	emulator.Fault503HTML, emulator.Fault502, emulator.FaultRedirect, emulator.FaultThrottled,
+}
+
+var readFaults = []emulator.Fault{emulator.Fault502, emulator.FaultCut, emulator.FaultCutBody, emulator.FaultHTML, emulator.FaultWrongTypes}
+
+func (p *platform) fault(c emulator.Call) emulator.Fault {
+	if p.calm.Load() {
+		return ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.Op != "RetryBatchTask" {
+		if p.rand.IntN(150) == 0 {
+			return pick(p.rand, readFaults)
+		}
+		return ""
+	}
+	if p.rand.IntN(4) > 0 {
+		return ""
+	}
+	return pick(p.rand, retryFaults)
+}
+
+// came gives when each call came.
+func (p *platform) came() []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.arrivals)
+}
+
+// slow is a writer whose first byte comes late.
+type slow struct {
+	http.ResponseWriter
+	wait func()
+}
+
+// WriteHeader waits first.
+func (s *slow) WriteHeader(status int) {
+	s.wait()
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func between(r *rand.Rand, from, to time.Duration) time.Duration {
+	return from + time.Duration(r.Int64N(int64(to-from)))
+}
+
+func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
