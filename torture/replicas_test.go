@@ -22,6 +22,7 @@ var eventsFlag = flag.Int("events", 10, "how much happens to the replicas")
 type fleet struct {
 	*proof
 	db     *pgtest.Server
+	cables map[*daemon]*cable
 	up     []*daemon
 	all    []*daemon
 	passed []passing
@@ -40,7 +41,7 @@ func TestReplicas(t *testing.T) {
 	db, err := pgtest.Start()
 	require.NoError(t, err)
 	t.Cleanup(db.Remove)
-	f := &fleet{proof: newProof(t, *eventsFlag*2+20, postgresLedger(db.URL())), db: db}
+	f := &fleet{proof: newProof(t, *eventsFlag*2+20, postgresLedger(db.URL())), db: db, cables: map[*daemon]*cable{}}
 	f.settings.lease = ttl.String()
 	f.settings.layout = together
 	f.spare = 2 * concurrency // of one that was frozen, and of one that was cut off
@@ -58,7 +59,10 @@ func TestReplicas(t *testing.T) {
 
 func (f *fleet) start() {
 	f.file = filepath.Join(f.t.TempDir(), fmt.Sprintf("replica-%d.yaml", len(f.all)))
+	c := newCable(f.t, f.db.Address())
+	f.settings.store = strings.Replace(f.ledger.url, f.db.Address(), c.listener.Addr().String(), 1)
 	d := f.launch()
+	f.cables[d] = c
 	f.up, f.all = append(f.up, d), append(f.all, d)
 	if err := d.ready(); err != nil {
 		f.broken("a replica starts", err.Error(), nil)
@@ -92,8 +96,10 @@ func (f *fleet) happen() {
 		f.ended(driver)
 		f.waitFor("stopped", at, 2*time.Second, driver)
 		f.start()
-	case n < 8:
+	case n < 7:
 		f.freeze(driver)
+	case n < 9:
+		f.cut(driver)
 	default:
 		f.restartDatabase()
 	}
@@ -111,6 +117,21 @@ func (f *fleet) freeze(d *daemon) {
 	f.waitFor("frozen", at, ttl+5*time.Second+5*time.Second, d) // a transaction that it holds open ends after 5 s
 	d.within(between(f.rand, 0, time.Second))
 	d.signal(syscall.SIGCONT)
+	f.f.stopped++
+}
+
+// cut cuts a process off from the database for longer than its lease, just as it begins to write.
+func (f *fleet) cut(d *daemon) {
+	c := f.cables[d]
+	f.p.await(d, moment{"show", answered}, 1+f.rand.IntN(4), time.Second)
+	c.arm()
+	select {
+	case <-c.struck:
+	case <-time.After(2 * time.Second):
+	}
+	f.waitFor("cut off", time.Now(), ttl+5*time.Second+5*time.Second, d)
+	d.within(between(f.rand, 0, time.Second))
+	c.plug()
 	f.f.stopped++
 }
 
@@ -196,16 +217,18 @@ func (f *fleet) handsText() string {
 	for _, p := range f.passed {
 		longest[p.why], times[p.why] = max(longest[p.why], p.in), times[p.why]+1
 	}
-	for _, why := range []string{"killed", "stopped", "frozen", "database restarted"} {
+	for _, why := range []string{"killed", "stopped", "frozen", "cut off", "database restarted"} {
 		fmt.Fprintf(&b, "%-22s %3d times, driven by another after %s at most\n", why, times[why], longest[why].Round(time.Millisecond))
 	}
-	refused, late, gates := 0, 0, 0
+	refused := map[string]int{}
 	for _, d := range f.all {
 		text := d.out.all()
-		refused += strings.Count(text, "another replica drives the budget now")
-		late += strings.Count(text, "late answers are not written")
-		gates += strings.Count(text, "is about to end: the ledger has not renewed it")
+		for what, words := range map[string]string{
+			"claims": "a claim is refused: the lease has gone", "late answers": "late answers are not written", "renewals": "the budget is lost: another replica",
+		} {
+			refused[what] += strings.Count(text, words)
+		}
 	}
-	fmt.Fprintf(&b, "writes and renewals that were refused to one who had lost its lease: %d, of these answers that came late: %d; held back at the last third of a lease: %d\n", refused, late, gates)
+	fmt.Fprintf(&b, "refused to one who had lost its lease: %v\n", refused)
 	return b.String()
 }

@@ -56,9 +56,7 @@ func (r runCmd) Run(a *app) error {
 	h.log.Info("retryd starts", zap.String("version", readVersion().Version), zap.Strings("config", c.Files), zap.String("config_hash", c.Hash),
 		zap.String("ledger", c.Store.Where()), zap.String("listen", listener.Addr().String()),
 		zap.Int("connections", len(c.Connections)), zap.Int("policies", len(c.Policies)))
-	if err := h.greetLedger(a.ctx, c.Store.Where()); err != nil {
-		return err
-	}
+	h.greetLedger()
 	reloads := &reloader{a: a, h: h, s: s, current: c, door: newDoor(c.Server.Web)}
 	follow := func(ctx context.Context) error {
 		reloads.follow(ctx, hup, r.every())
@@ -78,13 +76,11 @@ func (r runCmd) every() time.Duration {
 }
 
 // greetLedger says what is remarkable about the ledger that was opened.
-func (h *house) greetLedger(ctx context.Context, path string) error {
+func (h *house) greetLedger() {
 	if backup := h.store.Backup(); backup != "" {
 		h.log.Info("the ledger has a new schema; a copy of it as it was is kept", zap.String("copy", backup))
 	}
-	if !h.store.Created() {
-		return nil
+	if h.store.Created() {
+		h.log.Warn("the ledger is new: attempts made before are not known, and every failed target starts at its first attempt", zap.String("ledger", h.store.Where()))
 	}
-	h.log.Warn("the ledger is new: attempts made before are not known, and every failed target starts at its first attempt", zap.String("ledger", path))
-	return h.store.Act(ctx, store.Action{Who: who(), Source: "run", What: "create ledger", Subject: path})
 }

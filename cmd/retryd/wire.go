@@ -199,7 +199,8 @@ func (h *house) open(a *app, o store.Options) (err error) {
 	}
 	h.metrics.Ledger(created, h.store.Sizes)
 	if h.store.Created() && o.Path+o.URL != "" {
-		if err := h.adoptRefusals(a); err != nil {
+		err := errors.Join(h.adoptRefusals(a), h.store.Announce(a.ctx, store.Action{Who: who(), Source: "retryd", What: "create ledger", Subject: h.config.Store.Where()}))
+		if err != nil {
 			return errors.Join(err, h.store.Close())
 		}
 	}

@@ -59,7 +59,7 @@ func FuzzAReplyIsReadToItsEndOrToTheLimitAndNoFurther(f *testing.F) {
 	f.Add([]byte("abc"), uint16(1000), true, uint16(0), "Mon, 01 Jan 0001 00:00:00 GMT")
 	f.Add([]byte("abc"), uint16(1000), true, uint16(9), "Fri, 31 Dec 9999 23:59:59 GMT")
 	f.Fuzz(func(t *testing.T, body []byte, limit uint16, goesOn bool, fails uint16, date string) {
-		var from io.ReadCloser = io.NopCloser(strings.NewReader(string(body)))
+		from := io.NopCloser(strings.NewReader(string(body)))
 		stream := &endless{chunk: append(body, 'x'), fails: int64(fails)}
 		if goesOn {
 			from = stream
@@ -67,7 +67,7 @@ func FuzzAReplyIsReadToItsEndOrToTheLimitAndNoFurther(f *testing.F) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:1", nil)
 		require.NoError(t, err)
 		r, e := receive(newHTTP(answering(func() *http.Response {
-			return &http.Response{StatusCode: 200, Header: http.Header{"Date": {date}}, Body: from}
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Date": {date}}, Body: from}
 		})), req, int64(limit))
 		require.NotNil(t, r)
 		require.LessOrEqual(t, len(r.body), int(limit)+1)

@@ -54,9 +54,9 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// always answers each request alike.
-func always(status int, body []byte) replies {
-	return func(*http.Request) *http.Response { return reply(status, body, false) }
+// always answers each request with 200 and the body.
+func always(body []byte) replies {
+	return func(*http.Request) *http.Response { return reply(200, body, false) }
 }
 
 // fuzzed makes a client that tries each call once.
@@ -124,7 +124,7 @@ func FuzzAListOfTasksIsReadAsItIsOrRefused(f *testing.F) {
 	addReplies(f, listReply)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var tasks []iotda.Task
-		_, err := fuzzed(t, aKey(), always(200, body)).EachTask(t.Context(), iotda.FirmwareUpgrade, "", func(task iotda.Task) error {
+		_, err := fuzzed(t, aKey(), always(body)).EachTask(t.Context(), iotda.FirmwareUpgrade, "", func(task iotda.Task) error {
 			tasks = append(tasks, task)
 			return nil
 		})
@@ -144,7 +144,7 @@ func FuzzAListOfTasksIsReadAsItIsOrRefused(f *testing.F) {
 func FuzzATaskAndItsSubtasksAreReadOnceEachOrRefused(f *testing.F) {
 	addReplies(f, showReply)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		w, err := fuzzed(t, aKey(), always(200, body)).Wave(t.Context(), "ab", iotdaclient.Query{Status: iotda.SubtaskFail}, "", iotdaclient.MaxWavePages)
+		w, err := fuzzed(t, aKey(), always(body)).Wave(t.Context(), "ab", iotdaclient.Query{Status: iotda.SubtaskFail}, "", iotdaclient.MaxWavePages)
 		if err != nil {
 			refused(t, err)
 			return
@@ -166,7 +166,7 @@ func FuzzAppsAndDevicesAreReadOrRefused(f *testing.F) {
 		`{"devices":[{"device_id":"d2","app_id":"0ab","gateway_id":"d2","node_type":"GATEWAY","fw_version":"1.0","status":"OFFLINE"}],"page":{"count":1,"marker":"5f2bc5a1b2c3d4e5f6a7b8d0"}}`,
 		`{"device_id":"d2","status":"ONLINE","connection_status_update_time":"2015-12-12T12:12:122Z"}`)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		c := fuzzed(t, aKey(), always(200, body))
+		c := fuzzed(t, aKey(), always(body))
 		apps, err := c.Apps(t.Context())
 		if err != nil {
 			refused(t, err)
@@ -188,7 +188,7 @@ func FuzzAppsAndDevicesAreReadOrRefused(f *testing.F) {
 func TestAReplyOfRowsWithoutEndIsRefusedInLittleMemory(t *testing.T) {
 	for _, list := range []string{"batchtasks", "task_details", "applications", "devices", "targets"} {
 		body := []byte(`{"batchtask":{"status":"Fail"},"` + list + `":[{}` + strings.Repeat(",{}", 1<<20) + "]}")
-		c := fuzzed(t, aKey(), always(200, body))
+		c := fuzzed(t, aKey(), always(body))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		var err error

@@ -161,8 +161,11 @@ func (s *Server) data() string { return filepath.Join(s.folder, "data") }
 
 // URL gives the address of its database postgres.
 func (s *Server) URL() string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+	return "postgres://postgres@" + s.Address() + "/postgres?sslmode=disable"
 }
+
+// Address gives its host and port.
+func (s *Server) Address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
 // Up starts it. What ends in a test are processes, and not the machine: it need not wait for the
 // disk.

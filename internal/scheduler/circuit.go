@@ -11,29 +11,49 @@ import (
 // errCircuit is why nothing is sent although targets are due.
 var errCircuit = errors.New("retry calls came back refused, or without proof of what they did: the next goes out alone, after a good read")
 
-// circuitAfter is how many retry calls in a row may come back without proof.
-const circuitAfter = 3
+const (
+	// circuitAfter is how many retry calls in a row may come back without proof.
+	circuitAfter = 3
+	// trustFor is how long an answer to a retry call is taken as a sign that the next one
+	// will be answered too.
+	trustFor = time.Minute
+	// probeEvery is the longest pause between probes that fail.
+	probeEvery = 14 * time.Minute
+)
 
 // circuit bounds what is sent after retry calls of which it is not known what they did: each
-// target of such a call has used an attempt.
+// target of such a call has used an attempt. So the first call after a while is for one target,
+// the next for ten, and only then for a hundred; and the same after calls without proof, which
+// open it until then.
 type circuit struct {
 	mu     sync.Mutex
+	answer time.Time // the last
 	fails  int       // in a row
 	size   int       // targets of the next call; 0 = any number
-	opened time.Time // by the last call without proof
+	opened time.Time // by the last call without proof; zero = it is not open
+	probes int       // failed ones in a row
 }
 
-// limit gives how many targets the next call may have, 0 for none before a newer read.
+// limit gives how many targets the next call may have, 0 for none before a newer read, or so
+// soon after a probe that failed.
 func (c *circuit) limit(readAt time.Time) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.doubt()
 	switch {
 	case c.size == 0:
 		return iotda.MaxTargetsPerRetry
-	case readAt.Before(c.opened):
+	case readAt.Before(c.opened), c.probes > 0 && time.Since(c.opened) < min(time.Minute<<min(c.probes-1, 4), probeEvery):
 		return 0
 	}
 	return c.size
+}
+
+// doubt has the first call after a while be a small one.
+func (c *circuit) doubt() {
+	if c.size == 0 && time.Since(c.answer) > trustFor {
+		c.size = 1
+	}
 }
 
 // atOnce gives how many calls may be in flight together: no more than would open the circuit.
@@ -46,10 +66,13 @@ func (c *circuit) atOnce() int {
 	return circuitAfter - c.fails
 }
 
-// unknown opens the circuit; while it is open, one call is enough to begin anew.
+// unknown opens the circuit; where the call was a small one, that one is enough.
 func (c *circuit) unknown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.opened.IsZero() {
+		c.probes++
+	}
 	if c.fails++; c.fails >= circuitAfter || c.size > 0 {
 		c.size, c.opened = 1, time.Now()
 	}
@@ -66,9 +89,9 @@ func (c *circuit) refused() {
 func (c *circuit) answered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fails = 0
+	c.answer, c.fails, c.probes = time.Now(), 0, 0
 	if c.size *= 10; c.size > iotda.MaxTargetsPerRetry {
-		c.size = 0
+		c.size, c.opened = 0, time.Time{}
 	}
 }
 
@@ -76,5 +99,5 @@ func (c *circuit) answered() {
 func (c *circuit) open() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.size > 0
+	return !c.opened.IsZero()
 }

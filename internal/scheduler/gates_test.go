@@ -78,16 +78,16 @@ func TestAPauseStopsACallThatIsToGoAgainUnderItsClaim(t *testing.T) {
 		w := newWorld(t)
 		w.campaign(failing("d", 10, 1)...)
 		w.e.SetFault(func(c emulator.Call) emulator.Fault {
-			if c.Op == "RetryBatchTask" && len(w.posts()) == 1 {
+			if c.Op == "RetryBatchTask" && len(w.posts()) == 2 {
 				w.pause(store.Pause{Scope: store.PauseAll})
 				return emulator.FaultThrottled
 			}
 			return ""
 		})
 		r := w.sweep()
-		require.Equal(t, map[policy.State]int{policy.Released: 10}, r.Sent)
-		require.Len(t, w.posts(), 1)
-		require.Empty(t, w.tries())
+		require.Equal(t, map[policy.State]int{policy.Accepted: 1, policy.Released: 9}, r.Sent)
+		require.Len(t, w.posts(), 2)
+		require.Len(t, w.tries(), 1)
 	})
 }
 
@@ -109,10 +109,10 @@ func TestAPauseHoldsBackRetriesUntilItEndsAndNoObserving(t *testing.T) {
 					require.Equal(t, 10.0, metric(t, w, "retryd_attempts_settled_total", "outcome=failed"))
 					require.Equal(t, 10.0, metric(t, w, "retryd_targets", "reason=paused"))
 					require.Equal(t, 1.0, metric(t, w, "retryd_tasks", "state=paused"))
-					require.Len(t, w.posts(), 1)
+					require.Len(t, w.posts(), 3, "one target, ten, and the rest")
 					time.Sleep(40 * time.Minute)
 				})
-				require.Len(t, w.posts(), 2, "it has ended by itself")
+				require.Greater(t, len(w.posts()), 3, "it has ended by itself")
 				w.holdsPromises()
 			})
 		})

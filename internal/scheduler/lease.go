@@ -76,7 +76,7 @@ func (s *Scheduler) renew(ctx context.Context) error {
 					s.o.Metrics.Standby(c.name)
 				}
 			}
-			s.o.Log.Warn("another replica drives the budget now", zap.String("budget", b.d.budget), zap.Int64("lease", b.lease.Token))
+			s.o.Log.Warn("the budget is lost: another replica has taken it over", zap.String("budget", b.d.budget), zap.Int64("lease", b.lease.Token))
 			continue
 		}
 		b.d.renewed(begun, h.Renewed, now)
@@ -213,8 +213,9 @@ func (s *Scheduler) leave() {
 	}
 }
 
-// keepLeases renews what this replica holds, where several share a ledger.
-func (s *Scheduler) keepLeases(ctx context.Context) {
+// keepLeases renews what this replica holds, where several share a ledger. It fails where a newer
+// program has changed that.
+func (s *Scheduler) keepLeases(ctx context.Context, fail func(error)) {
 	failed := false
 	for {
 		sleep(ctx, s.o.LeaseTTL/3)
@@ -224,6 +225,10 @@ func (s *Scheduler) keepLeases(ctx context.Context) {
 		tryFor, cancel := context.WithTimeout(ctx, s.o.LeaseTTL/3)
 		err := s.renew(tryFor)
 		cancel()
+		if errors.Is(err, store.ErrNewer) { // it would miss checks that the newer one relies on
+			fail(err)
+			return
+		}
 		if err != nil && ctx.Err() == nil && !failed {
 			s.o.Log.Error("the leases cannot be renewed: nothing is sent without them", zap.Error(err))
 		}
@@ -278,7 +283,7 @@ func (s *Scheduler) hold(ctx context.Context, connections []*connection) (releas
 	go func() {
 		defer close(done)
 		if s.o.Store.Shared() {
-			s.keepLeases(renewing)
+			s.keepLeases(renewing, func(error) {})
 		}
 	}()
 	return func() {

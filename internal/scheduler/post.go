@@ -31,6 +31,8 @@ type post struct {
 	kept     context.Context // of writing what came of it: for as long as the program runs, and the grace
 	readAt   time.Time
 	whole    bool     // it names nobody, and re-runs the whole task
+	small    bool     // others of the same task follow
+	again    bool     // it has to go again with those
 	calls    int      // under the claim
 	released []string // devices whose claims were taken back
 }
@@ -47,6 +49,12 @@ func (p *post) call(program context.Context, claimed []store.Claimed) error {
 	switch e := iotdaclient.AsError(err); {
 	case err == nil:
 		return errors.Join(p.note(answers), p.taken(p.kept))
+	case p.ofTargets(err) && p.small:
+		// The platform answers, which is what was to be seen. What it refuses, the task or this
+		// target, a larger call tells.
+		p.again = true
+		p.circuit.answered()
+		return p.note(answers)
 	case p.ofTargets(err):
 		return p.halve(claimed, e)
 	case errors.Is(err, errRefused):
@@ -105,6 +113,7 @@ func ofTask(e *iotdaclient.Error) bool {
 
 // taken notes that the platform takes retries of the task.
 func (t *taskSweep) taken(ctx context.Context) error {
+	t.took.Store(true)
 	k := t.known[t.task.ID]
 	if k.Refusals == 0 {
 		return nil
@@ -209,7 +218,7 @@ type division struct {
 
 // next takes the part that is to be sent next, nil if it is enough.
 func (d *division) next() []store.Claimed {
-	if len(d.refused) >= maxRefusedSingles && len(d.done) == 0 {
+	if len(d.refused) >= maxRefusedSingles && len(d.done) == 0 && !d.took.Load() {
 		if d.more++; d.more > maxRefusedMore {
 			return nil
 		}
@@ -247,9 +256,9 @@ func (d *division) divide(part []store.Claimed, why *iotdaclient.Error) {
 
 // ofTask tells whether it is the task that was refused, now that nothing more is sent: no part
 // was taken. Where the platform has taken retries of the task before, it is the targets, if each
-// of them was refused.
+// of them was refused; where it has done so in this sweep, it is in any case.
 func (d *division) ofTask() bool {
-	return len(d.done) == 0 && (len(d.parts) > 0 || !d.known[d.task.ID].Attempted)
+	return len(d.done) == 0 && !d.took.Load() && (len(d.parts) > 0 || !d.known[d.task.ID].Attempted)
 }
 
 // untaken are the claims that no call has used.

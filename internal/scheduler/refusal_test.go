@@ -85,15 +85,15 @@ func TestARefusalOfWhoAsksInTheMiddleOfADivisionIsFollowedByOneTarget(t *testing
 		w.campaign(failing("d", 40, 1)...)
 		named := w.refusals(func(n int) (int, string) {
 			switch n {
-			case 1:
-				return http.StatusBadRequest, "IOTDA.014299"
 			case 3:
+				return http.StatusBadRequest, "IOTDA.014299"
+			case 5:
 				return http.StatusForbidden, "APIGW.0302"
 			}
 			return 0, ""
 		})
 		w.run(40 * time.Minute)
-		require.Equal(t, []int{40, 20, 20, 1, 10, 9}, named())
+		require.Equal(t, []int{1, 10, 29, 14, 15, 1, 10, 4}, named())
 		require.Len(t, w.tries(), 40)
 		w.holdsPromises()
 	})

@@ -215,6 +215,8 @@ func (s *Scheduler) Close() {
 // Run sweeps whenever a policy is due, until the context ends. Calls in flight then get
 // 5 seconds; what is not answered by then counts as unknown.
 func (s *Scheduler) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	if err := s.renew(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -235,7 +237,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	beside := sync.WaitGroup{}
 	if err == nil {
 		if s.o.Store.Shared() {
-			beside.Go(func() { s.keepLeases(keep) })
+			beside.Go(func() { s.keepLeases(keep, fail) })
 			beside.Go(func() { s.followLeases(ctx) })
 		}
 		s.housekeep(ctx)
@@ -249,6 +251,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.applying.Unlock()
 	stop()
 	beside.Wait()
+	if cause := context.Cause(ctx); errors.Is(cause, store.ErrNewer) {
+		return cause
+	}
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -42,16 +42,21 @@ func (t *taskSweep) send(ctx context.Context, targets []target, readAt time.Time
 		atOnce := t.circuit.atOnce()
 		if atOnce == 1 { // one call after the other, until they are trusted again
 			batch := due[:min(size, len(due))]
-			if err := t.sendBatch(ctx, ctx, batch, readAt); err != nil {
+			due = due[len(batch):]
+			again, err := t.sendBatch(ctx, ctx, batch, readAt, len(due) > 0)
+			if err != nil {
 				return err
 			}
-			due = due[len(batch):]
+			due = append(due, again...)
 			continue
 		}
 		g, batches := errgroup.WithContext(ctx)
 		g.SetLimit(atOnce)
 		for batch := range slices.Chunk(due, iotda.MaxTargetsPerRetry) {
-			g.Go(func() error { return t.sendBatch(ctx, batches, batch, readAt) })
+			g.Go(func() error {
+				_, err := t.sendBatch(ctx, batches, batch, readAt, false)
+				return err
+			})
 		}
 		return g.Wait()
 	}
@@ -60,15 +65,16 @@ func (t *taskSweep) send(ctx context.Context, targets []target, readAt time.Time
 
 // sendBatch waits for a slot and the rate, checks the gates, claims, checks them again,
 // and sends. It begins nothing once ctx has ended, as it does when another batch fails;
-// what is in flight then has until the end of the program, and the grace.
-func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, readAt time.Time) error {
+// what is in flight then has until the end of the program, and the grace. A small batch is one that
+// others of the same task follow: what is to go again with those is returned.
+func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, readAt time.Time, small bool) (again []*target, err error) {
 	free, err := t.client.Acquire(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer free()
 	if err := t.gates(ctx, readAt); err != nil {
-		return err
+		return nil, err
 	}
 	claim := t.claim()
 	rows := map[string]*target{}
@@ -77,24 +83,33 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 		claim.Candidates = append(claim.Candidates, store.Candidate{DeviceID: row.Target.DeviceID, LastN: row.Record.N, Max: t.p.CauseOf(row.Facts).Max})
 	}
 	claimed, dropped, err := t.ledger().Claim(ctx, claim)
+	if errors.Is(err, store.ErrFenced) {
+		t.log.Warn("a claim is refused: the lease has gone to another replica", zap.String("task", t.task.ID), zap.Int("targets", len(batch)))
+	}
 	if err != nil {
-		return asGate(err)
+		return nil, asGate(err)
 	}
 	for _, d := range dropped {
 		t.log.Info("target not claimed", zap.String("task", t.task.ID), zap.String("device", d.DeviceID), zap.String("why", d.Why))
 	}
 	if len(claimed) == 0 {
-		return nil
+		return nil, nil
 	}
 	for _, c := range claimed {
 		rows[c.DeviceID].claimed = true
 	}
-	p := &post{taskSweep: t, ctx: ctx, readAt: readAt}
+	p := &post{taskSweep: t, ctx: ctx, readAt: readAt, small: small}
 	err = p.call(program, claimed)
 	for _, device := range p.released {
 		rows[device].claimed = false // it waits like those that were not claimed
 	}
-	return err
+	if p.again && err == nil {
+		for _, c := range claimed {
+			rows[c.DeviceID].Record.N = c.N
+			again = append(again, rows[c.DeviceID])
+		}
+	}
+	return again, err
 }
 
 // claim is a claim in the task, without candidates yet.

@@ -21,6 +21,7 @@ type taskSweep struct {
 	listing *listing
 	counts  map[policy.Reason]int
 	refused atomic.Bool // by the platform, as a whole
+	took    atomic.Bool // a retry of the task
 }
 
 // errStale is in the chain of the error of a task whose waves grew too old before they

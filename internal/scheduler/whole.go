@@ -152,7 +152,7 @@ func (t *taskSweep) sendWhole(ctx context.Context, targets []target, first iotda
 	if err != nil || t.closedBy[t.task.ID] != "" {
 		return err
 	}
-	if t.circuit.open() {
+	if t.circuit.limit(readAt); t.circuit.open() {
 		return t.probe(ctx, targets, readAt)
 	}
 	free, err := t.client.Acquire(ctx)
@@ -228,7 +228,8 @@ func (t *taskSweep) probe(ctx context.Context, targets []target, readAt time.Tim
 	if len(some) == 0 {
 		return errCircuit
 	}
-	return t.sendBatch(ctx, ctx, some, readAt)
+	_, err := t.sendBatch(ctx, ctx, some, readAt, false)
+	return err
 }
 
 // observeWhole sees whether a task that was re-run as a whole has come to rest.

@@ -165,7 +165,7 @@ func (c *check) target(t target) {
 		c.find(FoundLow, where, "%d attempts are counted, and %d on record count", t.counted, t.counting)
 	case whole && t.counted > t.counting:
 		c.find(FoundHigh, where, "%d attempts are counted, and %d on record count", t.counted, t.counting)
-	case t.counted > t.lastN-t.forgiven:
+	case t.counted > t.lastN-t.forgiven && t.forgiven <= t.lastN:
 		c.find(FoundHigh, where, "%d attempts are counted, and %d were made since it was forgiven", t.counted, t.lastN-t.forgiven)
 	}
 	switch {

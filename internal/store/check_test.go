@@ -75,10 +75,15 @@ func TestEachThingThatIsWrongWithALedgerIsFound(t *testing.T) {
 				store.Finding{Kind: store.FoundNumbers, Where: where + "d", What: "of the attempts -5 to 3 only 3 are on record"}},
 			{`UPDATE attempts SET state = 'accepted'` + of + ` AND n = 1`, `UPDATE attempts SET state = 'rejected'` + of + ` AND n = 1`, 0,
 				store.Finding{Kind: store.FoundNumbers, Where: where + "d", What: "an attempt before the last is open"}},
+			{`UPDATE targets SET last_n = 9, counted = 8, forgiven_n = 2 WHERE device_id = 'open'; DELETE FROM attempts WHERE device_id = 'open'`,
+				`UPDATE targets SET last_n = 9, counted = 7, forgiven_n = 2 WHERE device_id = 'open'`, 0,
+				store.Finding{Kind: store.FoundHigh, Where: where + "open", What: "8 attempts are counted, and 7 were made since it was forgiven"}},
+			{`UPDATE targets SET forgiven_n = 12, counted = 0 WHERE device_id = 'open'`, `UPDATE targets SET forgiven_n = 2 WHERE device_id = 'open'`, 0,
+				store.Finding{Kind: store.FoundNumbers, Where: where + "open", What: "attempts up to number 12 are forgiven, and the last is 9"}},
 			{`UPDATE targets SET closed_n = 4` + of, `UPDATE targets SET closed_n = -1` + of, 0,
 				store.Finding{Kind: store.FoundNumbers, Where: where + "d", What: "it was closed at 4 attempts, and 3 are counted"}},
-			{`UPDATE targets SET device_id = 'lost' WHERE device_id = 'open'`, `UPDATE targets SET device_id = 'open' WHERE device_id = 'lost'`, 0,
-				store.Finding{Kind: store.FoundOrphan, Where: where + "open", What: "attempt 1 is open, and the target has no record"}},
+			{`UPDATE targets SET device_id = 'lost' WHERE device_id = 'claimed'`, `UPDATE targets SET device_id = 'claimed' WHERE device_id = 'lost'`, 0,
+				store.Finding{Kind: store.FoundOrphan, Where: where + "claimed", What: "attempt 1 is open, and the target has no record"}},
 			{`UPDATE leases SET expires_at = expires_at + 7200000000`, `UPDATE leases SET expires_at = 0`, 61 * time.Minute,
 				store.Finding{Kind: store.FoundClaim, Where: where + "claimed", What: "attempt 1 is claimed, and its call was over at 2026-11-25T12:00:40Z"}},
 			{`UPDATE targets SET state = 'lost'` + of, `UPDATE targets SET state = 'rejected'` + of, 0,
@@ -105,7 +110,7 @@ func TestEachThingThatIsWrongWithALedgerIsFound(t *testing.T) {
 				require.Empty(t, check(t, s), row.damage)
 			}
 		}
-		_, err = db.Exec(`UPDATE attempts SET device_id = 'claimed', task_id = 'bb' WHERE device_id = 'open'`)
+		_, err = db.Exec(`UPDATE attempts SET device_id = 'claimed', task_id = 'bb', state = 'accepted' WHERE device_id = 'd' AND n = 3`)
 		require.NoError(t, err)
 		require.Contains(t, check(t, s), store.Finding{Kind: store.FoundTwice, Where: "project p, device claimed", What: "2 attempts are open at once"})
 		_, err = db.Exec(`UPDATE targets SET counted = -1`)

@@ -217,8 +217,10 @@ func (s *Store) Renew(ctx context.Context, r Replica, ttl time.Duration) (mine m
 	if err != nil {
 		return nil, fmt.Errorf("name the budgets: %w", err)
 	}
-	if err := s.readClock(ctx); err != nil {
-		return nil, err
+	if s.Shared() { // a newer program may have changed the schema
+		if err := errors.Join(s.readClock(ctx), s.checkVersion(ctx)); err != nil {
+			return nil, err
+		}
 	}
 	err = s.txIn(ctx, leasing, func(tx *tx) error {
 		now := s.Now()

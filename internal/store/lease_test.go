@@ -243,7 +243,8 @@ var writes = map[string]func(t *testing.T, s *store.Store) error{
 		_, err := s.Revoke(t.Context(), store.Approval{ProjectID: project, TaskID: task, Policy: "upgrades"}, store.Action{})
 		return err
 	},
-	"Act": func(t *testing.T, s *store.Store) error { return s.Act(t.Context(), store.Action{What: "x"}) },
+	"Announce": func(t *testing.T, s *store.Store) error { return s.Announce(t.Context(), store.Action{What: "x"}) },
+	"Act":      func(t *testing.T, s *store.Store) error { return s.Act(t.Context(), store.Action{What: "x"}) },
 	"BeginAuth": func(t *testing.T, s *store.Store) error {
 		_, _, err := s.BeginAuth(t.Context(), "new", within)
 		return err

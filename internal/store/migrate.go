@@ -20,16 +20,43 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.checkVersion(ctx); err != nil {
 		return err
 	}
-	if err := s.backUp(ctx); err != nil {
-		return err
+	if version, err := s.version(ctx); err != nil || version < schemaVersion {
+		if err := errors.Join(err, s.backUp(ctx), s.upgrade(ctx)); err != nil {
+			return err
+		}
 	}
+	_, err := s.write.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('created_at', ?) ON CONFLICT (key) DO NOTHING`,
+		s.Now().Format(time.RFC3339))
+	if err != nil {
+		return fmt.Errorf("date the ledger: %w", explain(err))
+	}
+	err = s.write.QueryRowContext(ctx, `SELECT count(*) = 0 FROM meta WHERE key = 'announced'`).Scan(&s.created)
+	if err != nil {
+		return fmt.Errorf("read whether the ledger is new: %w", explain(err))
+	}
+	return nil
+}
+
+// Announce writes down that the ledger is new, after everything that has to be done with a new
+// one: until then each Open says so, also where the process that made it came to no end.
+func (s *Store) Announce(ctx context.Context, a Action) error {
+	return s.tx(ctx, func(tx *tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('announced', '') ON CONFLICT (key) DO NOTHING`); err != nil {
+			return err
+		}
+		return act(ctx, tx, a)
+	})
+}
+
+// upgrade brings the schema up to date.
+func (s *Store) upgrade(ctx context.Context) error {
 	folder, err := fs.Sub(migrations, s.write.d.migrations)
 	if err != nil {
 		return fmt.Errorf("find the migrations: %w", err)
 	}
 	var options []goose.ProviderOption
 	if s.Shared() { // several processes may start at once
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockSpace), lock.WithLockTimeout(1, 120)) // seconds
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockSpace+1), lock.WithLockTimeout(1, 120)) // seconds
 		if err != nil {
 			return fmt.Errorf("prepare the ledger's schema: %w", err)
 		}
@@ -41,11 +68,6 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("bring the ledger's schema up to date: %w", explain(err))
-	}
-	_, err = s.write.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('created_at', ?) ON CONFLICT (key) DO NOTHING`,
-		s.Now().Format(time.RFC3339))
-	if err != nil {
-		return fmt.Errorf("date the ledger: %w", explain(err))
 	}
 	return nil
 }
@@ -75,11 +97,15 @@ func (s *Store) version(ctx context.Context) (version int, err error) {
 	if s.Shared() {
 		query = `SELECT to_regclass('goose_db_version') IS NOT NULL`
 	}
-	if err := s.read.QueryRowContext(ctx, query).Scan(&there); err != nil {
+	q := s.read
+	if s.write != nil { // who may only read cannot undo what a killed process left half done
+		q = s.write
+	}
+	if err := q.QueryRowContext(ctx, query).Scan(&there); err != nil {
 		return 0, fmt.Errorf("read ledger %s: %w", s.Where(), explain(err))
 	}
 	if there {
-		if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version); err != nil {
+		if err := q.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version); err != nil {
 			return 0, fmt.Errorf("read the ledger's schema version: %w", explain(err))
 		}
 	}

@@ -70,7 +70,6 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	case s.o.Join || s.o.ReadOnly:
 		return s.checkVersion(ctx)
 	}
-	s.created = version == 0
 	return s.migrate(ctx)
 }
 

@@ -45,7 +45,7 @@ func (s *Store) openMemory(ctx context.Context) error {
 	}
 	s.write = wrap(raw, sqlite)
 	s.write.SetMaxOpenConns(1) // each further connection would be another, empty database
-	s.read, s.created = s.write, true
+	s.read = s.write
 	return s.migrate(ctx)
 }
 
@@ -78,7 +78,6 @@ func (s *Store) file() error {
 	if err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
-	s.created = true
 	return f.Close()
 }
 

@@ -88,7 +88,7 @@ func (s *Store) Close() error {
 // Shared tells whether several processes can drive retries by this ledger, each under leases.
 func (s *Store) Shared() bool { return s.o.URL != "" }
 
-// Created tells whether Open made the ledger anew.
+// Created tells whether the ledger was made anew, and nobody has said so yet with Announce.
 func (s *Store) Created() bool { return s.created }
 
 // Backup gives the file that Open copied the ledger to before it changed its schema, empty

@@ -162,6 +162,60 @@ func TestAnOutcomeIsFinalAndClosesOnce(t *testing.T) {
 	})
 }
 
+func TestAttemptsThatNeverMoveInATaskWhereNothingDoesAreCounted(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		settled, err := s.Settle(t.Context(), nil)
+		require.NoError(t, err)
+		require.Empty(t, settled)
+		fail := func(device string, n int, motion bool) int {
+			attempt(t, s, device, n-1, policy.Accepted)
+			open, err := s.OpenAttempts(t.Context(), project, task)
+			require.NoError(t, err)
+			o := policy.Settlement{Attempt: open[0], At: p.now}
+			o.MotionSeen = motion
+			_, err = s.Settle(t.Context(), []policy.Settlement{o})
+			require.NoError(t, err)
+			o.State = policy.Failed
+			settled, err := s.Settle(t.Context(), []policy.Settlement{o})
+			require.NoError(t, err)
+			require.Len(t, settled, 1)
+			require.Equal(t, n, settled[0].Counted)
+			return settled[0].Stuck
+		}
+		for n := range 3 {
+			require.Equal(t, n+1, fail("d", n+1, false))
+		}
+		require.Zero(t, fail("e", 1, true))
+		require.Zero(t, fail("d", 4, false), "another of the task has moved")
+	})
+}
+
+func TestAnUpgradeKeepsACopyForItsUserOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "retryd.db")
+	s := open(t, path)
+	attempt(t, s, "d", 0, policy.Rejected)
+	require.NoError(t, s.Close())
+	db := (&place{o: store.Options{Path: path}}).raw(t)
+	_, err := db.Exec(`DROP INDEX attempts_claimed; ALTER TABLE attempts DROP COLUMN budget; ALTER TABLE attempts DROP COLUMN token;
+		DROP TABLE leases; DROP TABLE replicas; DELETE FROM goose_db_version WHERE version_id = 3`)
+	require.NoError(t, err)
+	_, err = store.Open(t.Context(), store.Options{Path: path, ReadOnly: true})
+	require.ErrorContains(t, err, "has schema 2, this program reads 3: start `retryd run` once to bring it up to date")
+	require.NoError(t, os.WriteFile(path+".schema-2.bak", []byte("of an upgrade that was cut off"), 0o644))
+	s = open(t, path)
+	require.Equal(t, path+".schema-2.bak", s.Backup())
+	info, err := os.Stat(s.Backup())
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	require.Equal(t, 1, record(t, s, task, "d").Counted)
+	require.Empty(t, check(t, s))
+	require.NoError(t, s.Close())
+	s = open(t, path)
+	require.Empty(t, s.Backup())
+	require.NoError(t, s.Close())
+}
+
 func TestWhatWasSeenOfAnOpenAttemptIsKept(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		s := p.open(t)
@@ -226,9 +280,6 @@ func TestOneProcessWritesALedgerAndOthersMayRead(t *testing.T) {
 	attempt(t, s, "d", 0, policy.Accepted)
 	require.Equal(t, 1, record(t, reader, task, "d").N)
 	require.NoError(t, reader.Close())
-	require.NoError(t, s.Close())
-	s = open(t, path)
-	require.False(t, s.Created())
 	require.NoError(t, s.Close())
 	_, err = store.Open(t.Context(), store.Options{Path: filepath.Join(path, "no", "x.db"), Create: true})
 	require.ErrorContains(t, err, "its folder does not exist")

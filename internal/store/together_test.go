@@ -193,8 +193,6 @@ func TestReplicasThatStartAtOnceMakeOneLedger(t *testing.T) {
 		if p.o.URL != "" {
 			require.Zero(t, locked.Load())
 		}
-		s := p.open(t)
-		require.False(t, s.Created())
-		require.NoError(t, s.Writable(t.Context()))
+		require.NoError(t, p.open(t).Writable(t.Context()))
 	})
 }

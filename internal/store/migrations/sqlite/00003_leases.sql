@@ -27,3 +27,4 @@ ALTER TABLE attempts ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX attempts_claimed ON attempts (budget) WHERE state = 'claimed';
 
 DELETE FROM meta WHERE key = 'alive_at'; -- a lease knows it
+INSERT INTO meta (key, value) SELECT 'announced', '' FROM meta WHERE key = 'created_at'; -- it is not new
