@@ -41,13 +41,21 @@ vuln: ## look for known vulnerabilities in what is called; asks VULN_DB (vuln.go
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: matrix
+matrix: ## every fault on every call, and by chance, in virtual time; print the figures (11 min)
+	go test -count=1 -v -timeout 60m -run 'FaultMatrix|ARetryEndpoint' ./internal/scheduler -whole-matrix
+
 .PHONY: month
 month: ## simulate 30 days of configs/fleet.yaml, and two years of clocks; print the tables (10 min)
 	go test -count=1 -v -timeout 40m -run 'ThirtyDays|TwoYears|Throttling|ReloadUnderLoad|WrongKeyForAnHour' ./internal/scheduler -whole-fleet
 
 .PHONY: torture
-torture: ## kill the program 500 times and hold both records against the promises; print the figures (6 min)
-	go test -v -count=1 -timeout 30m ./torture -cycles 500
+torture: ## kill, freeze and cut off the real binary 772 times, on SQLite and PostgreSQL; print the figures (9 min)
+	go test -v -count=1 -timeout 30m ./torture -cycles 500 -events 72
+
+.PHONY: mutants
+mutants: ## take each guard out of a copy and see a proof fail (5 min)
+	go test -v -count=1 -timeout 30m -run Guard ./torture -mutants
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for FUZZ_TIME (20s)

@@ -28,6 +28,7 @@ func fine() *evidence {
 			return iotda.SubtaskFail
 		},
 		starts: []time.Time{after(0)},
+		reigns: []reign{{after(50), 1, "a", false}, {after(2500), 2, "b", false}, {after(3500), 3, "", true}, {after(5000), 4, "a", false}},
 		ledger: rows{
 			targets: []row{
 				{key: lamp, lastN: 3, counted: 2, state: "recovered", outcome: "recovered", closedN: 2},
@@ -47,6 +48,7 @@ func fine() *evidence {
 	e.posted(lamp, 1005, 429, false)
 	e.posted(lamp, 2005, 0, true)
 	e.posted(key{"t2", "lamp"}, 3005, 502, false)
+	e.posts = []post{{after(104), "a"}, {after(2004), "a"}, {after(3004), "b"}, {after(3600), "b"}}
 	return e
 }
 
@@ -81,6 +83,13 @@ func TestEachRuleCanBeBroken(t *testing.T) {
 		{"every send has its attempt", "which is released", func(e *evidence) { e.calls[1].Status = 503 }},
 		{"every send has its attempt", "which had been sent already", func(e *evidence) { e.posted(lamp, 2100, 200, true) }},
 		{"every send has its attempt", "which had to be sent by", func(e *evidence) { e.ledger.attempts[2].sendBy = after(2004) }},
+		{"every send has its attempt", "attempt 3, which had been sent already", func(e *evidence) { // by one that woke up, after another has claimed
+			e.posted(lamp, 2600, 200, true)
+		}},
+		{"every send has its attempt", "attempt 2, which is released", func(e *evidence) { e.posted(lamp, 1500, 200, true) }},
+		{"only who holds the lease sends", `lease 2 is of "b"`, func(e *evidence) { e.posts = append(e.posts, post{after(2501), "a"}) }},
+		{"only who holds the lease sends", `lease 3 is of ""`, func(e *evidence) { e.posts = append(e.posts, post{after(4501), "b"}) }},
+		{"only who holds the lease sends", "nobody had any", func(e *evidence) { e.posts = append(e.posts, post{after(49), "a"}) }},
 		{"what the ledger says has happened", "attempt 3 of lamp of task t1 is recovered", func(e *evidence) { e.later = e.later[:1] }},
 		{"what the ledger says has happened", "attempt 1 of lamp of task t1 is failed, seen in motion: true", func(e *evidence) { e.later = e.later[1:] }},
 		{"what the ledger says has happened", "attempt 1 of lamp of task t2 is accepted", func(e *evidence) { e.ledger.attempts[3].state = "accepted" }},

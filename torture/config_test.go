@@ -11,7 +11,7 @@ import (
 // What is the same in every configuration, and is held against what happens.
 const (
 	maxAttempts = 3
-	perSecond   = 100
+	perSecond   = 250
 	burst       = 5
 	concurrency = 4
 	settle      = 200 * time.Millisecond

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -36,10 +37,11 @@ func TestTheDiskIsFullForAWhile(t *testing.T) {
 	if long() {
 		rounds = 3
 	}
+	var off, on time.Duration // until its readiness follows
 	for range rounds {
 		p.p.await(d, moment{"retry", arrived}, 2, 5*time.Second)
 		fill(t, folder)
-		p.awaitStatus(d, http.StatusServiceUnavailable)
+		off = max(off, p.awaitStatus(d, http.StatusServiceUnavailable))
 		time.Sleep(time.Second)
 		before := len(p.p.Retries())
 		time.Sleep(2 * time.Second)
@@ -48,7 +50,7 @@ func TestTheDiskIsFullForAWhile(t *testing.T) {
 		}
 		p.judge(p.evidence(p.ledger.read), always, d)
 		require.NoError(t, os.Remove(filepath.Join(folder, "filler")))
-		p.awaitStatus(d, http.StatusOK)
+		on = max(on, p.awaitStatus(d, http.StatusOK))
 		for range 8 {
 			p.w.grow()
 		}
@@ -58,6 +60,7 @@ func TestTheDiskIsFullForAWhile(t *testing.T) {
 		}
 	}
 	d.stop(p)
+	p.f.lines = append(p.f.lines, fmt.Sprintf("the disk was full                 %d times; not ready after %s at most, ready again after %s", rounds, off.Round(time.Millisecond), on.Round(time.Millisecond)))
 	p.rest(2*time.Minute, p.young())
 }
 
@@ -88,18 +91,20 @@ func fill(t *testing.T, folder string) {
 	}
 }
 
-// awaitStatus waits until it is ready, or is not.
-func (p *proof) awaitStatus(d *daemon, status int) {
+// awaitStatus waits until it is ready, or is not, and gives how long that took.
+func (p *proof) awaitStatus(d *daemon, status int) time.Duration {
+	begun := time.Now()
 	client := http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for time.Since(begun) < 20*time.Second {
 		if resp, err := client.Get("http://" + d.address + "/-/ready"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == status {
-				return
+				return time.Since(begun)
 			}
 		}
 		d.within(50 * time.Millisecond)
 	}
 	p.broken("readiness tells whether the ledger takes writes", http.StatusText(status)+" did not come", d)
+	return time.Since(begun)
 }

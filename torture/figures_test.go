@@ -11,20 +11,21 @@ import (
 
 // figures are what a proof has to show.
 type figures struct {
-	begun                                               time.Time
-	cycles, starts, edits, reloads, stopped, violations int
-	rest                                                time.Duration
-	ways                                                map[string]*way
-	left                                                map[string]attempt // claimed at a kill
-	phases                                              map[string]int     // how far their requests had come then
-	lines                                               []string           // of the end
+	title                                       string
+	begun                                       time.Time
+	cycles, edits, reloads, stopped, violations int
+	rest                                        time.Duration
+	ways                                        map[string]*way
+	left                                        map[string]attempt // claimed at a kill
+	phases                                      map[string]int     // how far their requests had come then
+	lines                                       []string           // of the end
 }
 
 // way is what kills at one kind of moment came to.
 type way struct{ kills, hits, claims int }
 
-func newFigures() figures {
-	return figures{begun: time.Now(), ways: map[string]*way{}, phases: map[string]int{}, left: map[string]attempt{}}
+func newFigures(title string) figures {
+	return figures{title: title, begun: time.Now(), ways: map[string]*way{}, phases: map[string]int{}, left: map[string]attempt{}}
 }
 
 // kill notes a kill, and the claims that it left.
@@ -63,7 +64,7 @@ func (f *figures) end(e *evidence) {
 	landed, attempts := 0, e.ledger.byTarget()
 	sent := map[string]bool{}
 	for _, s := range e.sends() {
-		if i := latest(attempts[s.key], s.at); i >= 0 {
+		if i := latest(attempts[s.key], s.at.Add(e.skew)); i >= 0 {
 			sent[attempts[s.key][i].name()] = true
 		}
 	}
@@ -72,7 +73,9 @@ func (f *figures) end(e *evidence) {
 			landed++
 		}
 	}
-	add("claims left by kills              %d, of which %d reached the platform and %d did not", len(f.left), landed, len(f.left)-landed)
+	if len(f.left) > 0 {
+		add("claims left by kills              %d, of which %d reached the platform and %d did not", len(f.left), landed, len(f.left)-landed)
+	}
 	for _, phase := range slices.Sorted(maps.Keys(f.phases)) {
 		add("  killed %-25s  %d", phase, f.phases[phase])
 	}
@@ -98,24 +101,42 @@ func (f *figures) end(e *evidence) {
 		ends[cmp.Or(t.outcome, "none")]++ // it waits, or a person stopped its task
 	}
 	add("attempts in the ledger            %v", states)
-	add("ends of targets                   %v, with attempts that cannot have settled yet: %d devices", ends, len(e.waiting()))
+	add("ends of targets                   %v", ends)
+	if n := len(e.waiting()); n > 0 {
+		add("  cannot have settled yet         %d devices", n)
+	}
 	_, fullest := e.bucket()
 	add("calls                             %d, at most %.1f above %d a second at once, of %d and %d in flight", len(e.calls), fullest, perSecond, burst, concurrency)
 }
 
-// text is for whoever reads it.
+// text is for whoever reads it. What a proof does not do is left out.
 func (f *figures) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "cycles                            %d, %.2f s each, and %.0f s of rest\n", f.cycles, (time.Since(f.begun)-f.rest).Seconds()/float64(max(1, f.cycles)), f.rest.Seconds())
-	fmt.Fprintf(&b, "starts                            %d; %d edits of the configuration, %d of them under a running process; %d ended by themselves on SIGTERM\n", f.starts, f.edits, f.reloads, f.stopped)
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-34s"+format+"\n", append([]any{name}, args...)...)
+	}
+	fmt.Fprintln(&b, f.title)
+	if f.cycles > 0 {
+		line("cycles", "%d, %.2f s each, and %.0f s of rest", f.cycles, (time.Since(f.begun)-f.rest).Seconds()/float64(f.cycles), f.rest.Seconds())
+	}
+	if f.edits > 0 {
+		line("edits of the configuration", "%d, %d of them under a running process", f.edits, f.reloads)
+	}
 	total := way{}
 	for _, how := range slices.Sorted(maps.Keys(f.ways)) {
 		w := f.ways[how]
-		fmt.Fprintf(&b, "killed %-26s %d; %d left claims, of %d targets\n", how, w.kills, w.hits, w.claims)
+		line("killed "+how, "%d; %d left claims, of %d targets", w.kills, w.hits, w.claims)
 		total.kills, total.hits, total.claims = total.kills+w.kills, total.hits+w.hits, total.claims+w.claims
 	}
-	fmt.Fprintf(&b, "killed, all                       %d; %d left claims, of %d targets\n", total.kills, total.hits, total.claims)
-	b.WriteString(strings.Join(f.lines, "\n"))
-	fmt.Fprintf(&b, "\nviolations                        %d\n", f.violations)
+	if len(f.ways) > 1 {
+		line("killed, all", "%d; %d left claims, of %d targets", total.kills, total.hits, total.claims)
+	}
+	if f.stopped > 0 {
+		line("ended by itself on SIGTERM", "%d", f.stopped)
+	}
+	for _, l := range f.lines {
+		fmt.Fprintln(&b, l)
+	}
+	line("violations", "%d", f.violations)
 	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 
 // ledger is where the rows are, and how they are read without retryd's own code.
 type ledger struct {
+	kind      string
 	url       string // as store.url has it
 	driver    string
 	source    string
@@ -24,7 +25,7 @@ type ledger struct {
 
 func sqliteLedger(folder string) ledger {
 	file := filepath.Join(folder, "retryd.db")
-	return ledger{url: "sqlite:" + file, driver: "sqlite", source: "file:" + file + "?mode=ro&_pragma=busy_timeout(10000)", file: file}
+	return ledger{kind: "SQLite", url: "sqlite:" + file, driver: "sqlite", source: "file:" + file + "?mode=ro&_pragma=busy_timeout(10000)", file: file}
 }
 
 // row is a row of targets.

@@ -1,20 +1,17 @@
 package torture
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
-
-	"retryd/internal/emulator"
-	"retryd/internal/iotda"
 )
 
 // rounds is how often a ledger is made or migrated, with several kills each time.
@@ -30,9 +27,20 @@ func TestKilledWhileTheLedgerIsMade(t *testing.T) {
 			p.w.grow()
 			p.killEarly(how, func() bool { return p.ledger.size() > 0 })
 			p.carryOn()
+			p.saidOnce(how)
 		})
 	}
-	t.Logf("killed %v", how)
+	t.Log("\n" + early(t, how))
+}
+
+// early says how far starts had come when they were killed.
+func early(t *testing.T, how map[string]int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, SQLite, %d ledgers\n", t.Name(), rounds())
+	for _, moment := range slices.Sorted(maps.Keys(how)) {
+		fmt.Fprintf(&b, "killed %-50s%d\n", moment, how[moment])
+	}
+	return b.String()
 }
 
 // TestKilledDuringAMigration kills the first starts on a ledger of the schema before, in which
@@ -43,7 +51,7 @@ func TestKilledDuringAMigration(t *testing.T) {
 	for i := range rounds() {
 		t.Run(strconv.Itoa(i), func(t *testing.T) { migrateUnderFire(t, how) })
 	}
-	t.Logf("killed %v", how)
+	t.Log("\n" + early(t, how))
 }
 
 func migrateUnderFire(t *testing.T, how map[string]int) {
@@ -76,6 +84,7 @@ func migrateUnderFire(t *testing.T, how map[string]int) {
 func (p *proof) killEarly(how map[string]int, begun func() bool) {
 	for range 1 + p.rand.IntN(4) {
 		before := p.ledger.version()
+		known, _ := p.ledger.announced()
 		d := p.launch()
 		if begun() { // by the start before
 			d.within(between(p.rand, 0, 80*time.Millisecond))
@@ -85,6 +94,7 @@ func (p *proof) killEarly(how map[string]int, begun func() bool) {
 		}
 		d.within(between(p.rand, 0, 25*time.Millisecond))
 		d.kill()
+		p.greets(d, known)
 		switch after := p.ledger.version(); {
 		case after == "" && p.ledger.size() == 0:
 			how["with an empty file"]++
@@ -123,6 +133,7 @@ func (l ledger) version() (version string) {
 // carryOn starts the program once more, and waits until it works.
 func (p *proof) carryOn() *evidence {
 	p.p.calm.Store(true)
+	known, _ := p.ledger.announced()
 	d := p.launch()
 	if err := d.ready(); err != nil {
 		p.broken("it starts after any kill", err.Error(), nil)
@@ -135,55 +146,10 @@ func (p *proof) carryOn() *evidence {
 		p.broken("it goes on after any kill", "nothing was retried within 10 seconds", d)
 	}
 	d.kill()
+	if p.greets(d, known); !known && !strings.Contains(d.out.all(), isNew) {
+		p.broken("a ledger is new until that is on record", "nobody said so", d)
+	}
 	e := p.evidence(p.ledger.readDead)
 	p.judge(e, always, d)
 	return e
-}
-
-// oldLedger makes a ledger of the last schema but one. It has a target that has used all its
-// attempts, one that has one left, and one whose request was under way.
-func (p *proof) oldLedger() (version int64) {
-	t := p.t
-	folder := filepath.Join("..", "internal", "store", "migrations", "sqlite")
-	files, err := filepath.Glob(filepath.Join(folder, "*.sql"))
-	require.NoError(t, err)
-	version = int64(len(files) - 1)
-	require.Positive(t, version)
-	db, err := sql.Open("sqlite", "file:"+p.ledger.file+"?_pragma=journal_mode(WAL)")
-	require.NoError(t, err)
-	defer db.Close()
-	migrations, err := goose.NewProvider(goose.DialectSQLite3, db, os.DirFS(folder))
-	require.NoError(t, err)
-	_, err = migrations.UpTo(context.Background(), version)
-	require.NoError(t, err)
-	task := emulator.Task{Name: "fw", Type: iotda.FirmwareUpgrade}
-	for _, device := range []string{"used-up", "one-left", "under-way"} {
-		task.Devices = append(task.Devices, emulator.Device{ID: device, Status: iotda.SubtaskFail, Fate: emulator.Fate{Message: reasons[0]}})
-	}
-	c := &campaign{}
-	p.w.add(c, task, false)
-	p.w.subjects[c.targets[0]].never = true
-	for i, k := range c.targets {
-		counted, state := maxAttempts-i, "failed"
-		if k.device == "under-way" {
-			state = "claimed"
-		}
-		p.w.subjects[k].spent = counted
-		then := time.Now().Add(-time.Hour)
-		_, err := db.Exec(`INSERT INTO targets (project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at, state, seen_at)
-			VALUES (?, ?, ?, 'firmwareUpgrade', 'nightly', 'prod', ?, ?, ?, ?, ?)`, project, k.task, k.device, counted, counted, then.UnixMicro(), state, then.UnixMicro())
-		require.NoError(t, err)
-		for n := 1; n <= counted; n++ {
-			claimed := then.Add(time.Duration(n) * time.Minute)
-			ended := claimed.Add(30 * time.Second).UnixMicro()
-			if state == "claimed" {
-				ended = 0
-			}
-			_, err := db.Exec(`INSERT INTO attempts (project_id, task_id, device_id, n, state, task_type, policy, connection, claimed_at, send_by, answered_at, settled_at, settle, stale_after, wait_retry_fails)
-				VALUES (?, ?, ?, ?, ?, 'firmwareUpgrade', 'nightly', 'prod', ?, ?, ?, ?, 200000, 1000000000000, 0)`,
-				project, k.task, k.device, n, state, claimed.UnixMicro(), claimed.Add(36*time.Second).UnixMicro(), ended, ended)
-			require.NoError(t, err)
-		}
-	}
-	return version
 }

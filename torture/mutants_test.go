@@ -47,18 +47,37 @@ var all = []mutant{
 	{"the shortcut: as many failed as counted", "internal/policy/observe.go", `p.Failed == p.After.Fail && `, ``, "./internal/policy", "."},
 	{"the shortcut: nothing sent meanwhile", "internal/policy/observe.go", `!p.Posted &&`, `true &&`, "./internal/policy", "."},
 	{"the shortcut: read late enough", "internal/policy/observe.go", `!p.FirstRead.Before(lastAnswer.Add(settle))`, `true`, "./internal/policy", "."},
+	{"the lease look of a write on PostgreSQL", "internal/store/tx.go", `err = s.fence(ctx, w)`, `err = nil`,
+		"./internal/store", "TestNothingIsWrittenUnderALeaseThatIsLost/PostgreSQL"},
+	{"what the dead had claimed is not released", "internal/store/claim.go", `SET state = 'unknown', answered_at = send_by`, `SET state = 'released', answered_at = send_by`,
+		"./internal/store", "TestClaimsThatAreLeftBehindAreUnknownAndCount"},
+	{"an empty bucket after a take-over", "internal/scheduler/lease.go", `c.client.Budget().Drain()`, `_ = c`,
+		"./internal/scheduler", "TestTheOneWhoTakesOverStartsWithAnEmptyBucket"},
+	{"a small call after a while", "internal/scheduler/circuit.go", `if c.size == 0 && time.Since(c.answer) > trustFor {`, `if false {`,
+		"./internal/scheduler", "TestAnEndpointThatIsDownForSixHoursCostsOneAttemptEachProbe|TestARetryEndpointThatIsDownForSixHoursBurnsOneAttemptEachProbe"},
 	{"the circuit", "internal/scheduler/circuit.go", `c.fails >= circuitAfter || c.size > 0`, `false`,
 		"./internal/scheduler", "Circuit|Outage|Probe|503"},
 	{"claims of the dead count", "internal/store/claim.go", `text = 'retryd stopped before the answer was written' WHERE`, `text = '' WHERE 1 = 0 AND`,
-		"./internal/store", "TestClaimsOfADeadProcessAreUnknownAndCount"},
+		"./internal/store", "TestClaimsThatAreLeftBehindAreUnknownAndCount"},
 }
 
-// TestEachGuardIsInItsPlace keeps the list true.
+// TestEachGuardIsInItsPlace keeps the list true: the guards are there, and the proofs that are named.
 func TestEachGuardIsInItsPlace(t *testing.T) {
 	for _, m := range all {
 		text, err := os.ReadFile(filepath.Join("..", m.file))
 		require.NoError(t, err)
 		require.Equal(t, 1, strings.Count(string(text), m.old), "%s: %s is in %s once", m.guard, m.old, m.file)
+		proofs := ""
+		files, err := filepath.Glob(filepath.Join("..", m.proof, "*_test.go"))
+		require.NoError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			proofs += string(text)
+		}
+		for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(m.tests, -1) {
+			require.Contains(t, proofs, "func "+name, "%s: its proof", m.guard)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +23,14 @@ const (
 
 // moment is how far a call has come at the platform.
 type moment struct {
-	op    string // retry, show or list
+	op    string // retry, show or list; fresh is a show of a task that was never retried
 	stage string
+}
+
+// post is a retry call.
+type post struct {
+	at  time.Time // when it came, before any delay on its way
+	key string    // access key: each start has its own
 }
 
 // The stages of a call.
@@ -44,12 +51,15 @@ type platform struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	arrivals []time.Time // of all calls
+	posts    []post
+	retried  map[string]bool // paths of tasks
 }
 
 func newPlatform(t testing.TB, seed uint64, keys map[string]string) *platform {
 	p := &platform{
 		Emulator: emulator.New(emulator.Options{ProjectID: project, Region: region, Keys: keys, Signing: "derived", Seed: seed}),
 		rand:     rand.New(rand.NewPCG(seed, 1)),
+		retried:  map[string]bool{},
 	}
 	p.SetFault(p.fault)
 	p.server = httptest.NewServer(p)
@@ -60,14 +70,7 @@ func newPlatform(t testing.TB, seed uint64, keys map[string]string) *platform {
 // ServeHTTP answers after a while. A call whose caller has died is carried out all the same, as
 // a real platform does with what has reached it.
 func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	op := "list"
-	switch {
-	case r.Method == http.MethodPost:
-		op = "retry"
-	case !strings.HasSuffix(r.URL.Path, "/batchtasks"):
-		op = "show"
-	}
-	before, after := p.arrive(op)
+	op, before, after := p.arrive(r)
 	p.tell(moment{op, arrived})
 	time.Sleep(before)
 	p.Emulator.ServeHTTP(&slow{ResponseWriter: w, wait: func() {
@@ -83,17 +86,34 @@ func (p *platform) tell(m moment) {
 	}
 }
 
-// arrive notes a call, and gives how long a call is on its way, and how long its answer is. Now and then a retry is
-// on its way for so long that a process which was killed meanwhile has a successor when it lands.
-func (p *platform) arrive(op string) (before, after time.Duration) {
+var signedBy = regexp.MustCompile(`Credential=([^/,]+)`)
+
+// arrive notes a call, and gives how long it is on its way, and how long its answer is. Now and
+// then a retry is on its way for so long that a process which was killed meanwhile has a successor
+// when it lands.
+func (p *platform) arrive(r *http.Request) (op string, before, after time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.arrivals = append(p.arrivals, time.Now())
+	now := time.Now()
+	p.arrivals = append(p.arrivals, now)
+	switch task := strings.TrimSuffix(r.URL.Path, "/retry"); {
+	case r.Method == http.MethodPost:
+		op, p.retried[task] = "retry", true
+		if by := signedBy.FindStringSubmatch(r.Header.Get("Authorization")); by != nil {
+			p.posts = append(p.posts, post{now, by[1]})
+		}
+	case strings.HasSuffix(task, "/batchtasks"):
+		op = "list"
+	case !p.retried[task]:
+		op = "fresh"
+	default:
+		op = "show"
+	}
 	if p.calm.Load() {
-		return time.Millisecond, 0
+		return op, time.Millisecond, 0
 	}
 	if op != "retry" {
-		return between(p.rand, time.Millisecond, 4*time.Millisecond), 0
+		return op, between(p.rand, time.Millisecond, 4*time.Millisecond), 0
 	}
 	before, after = between(p.rand, 0, 12*time.Millisecond), between(p.rand, 0, 12*time.Millisecond)
 	if p.rand.IntN(25) == 0 {
@@ -102,8 +122,13 @@ func (p *platform) arrive(op string) (before, after time.Duration) {
 	if hold := p.hold.Load(); hold > 0 {
 		after = time.Duration(hold)
 	}
-	return before, after
+	return op, before, after
 }
+
+// faulty is how many retry calls there are to one that meets a fault: one of which nobody knows
+// what it did keeps a process from sending more than one target until the next read, and two in a
+// row for a minute, which is more than most processes here have.
+const faulty = 8
 
 // What a retry call may meet beside a good answer. A refusal of the whole task is not among it:
 // two in a row leave a task alone until it changes, which some here never do.
@@ -127,17 +152,17 @@ func (p *platform) fault(c emulator.Call) emulator.Fault {
 		}
 		return ""
 	}
-	if p.rand.IntN(4) > 0 {
+	if p.rand.IntN(faulty) > 0 {
 		return ""
 	}
 	return pick(p.rand, retryFaults)
 }
 
-// came gives when each call came.
-func (p *platform) came() []time.Time {
+// came gives when each call came, and by whom those that retry.
+func (p *platform) came() ([]time.Time, []post) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.arrivals)
+	return slices.Clone(p.arrivals), slices.Clone(p.posts)
 }
 
 // slow is a writer whose first byte comes late.

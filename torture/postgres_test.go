@@ -14,7 +14,7 @@ import (
 const ttl = time.Second
 
 func postgresLedger(url string) ledger {
-	return ledger{url: url, driver: "pgx", source: url, isolation: sql.LevelRepeatableRead, skew: 100 * time.Millisecond}
+	return ledger{kind: "PostgreSQL", url: url, driver: "pgx", source: url, isolation: sql.LevelRepeatableRead, skew: 100 * time.Millisecond}
 }
 
 // TestKilledAtAnyMomentOnPostgreSQL is TestKilledAtAnyMoment with a ledger in PostgreSQL: what a
@@ -34,20 +34,7 @@ func TestKilledAtAnyMomentOnPostgreSQL(t *testing.T) {
 		p.w.grow()
 	}
 	for i := range n {
-		if !long() && time.Since(p.f.begun) > 40*time.Second { // on a machine that has other things to do
-			break
-		}
 		p.cycle(long() || i < n*2/3)
 	}
 	p.rest(3*time.Minute, p.young())
-}
-
-// young leaves out, in a short run, attempts that a killed process may have sent a moment ago.
-func (p *proof) young() func(attempt) bool {
-	if long() {
-		return nil
-	}
-	return func(a attempt) bool {
-		return a.state == "unknown" && time.Now().Before(a.answered.Add(settle+2*time.Second))
-	}
 }

@@ -3,6 +3,7 @@ package torture
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -43,6 +44,12 @@ func binary(t testing.TB) string {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	wide := true
+	flag.Visit(func(f *flag.Flag) { wide = wide && f.Name != "test.parallel" })
+	if wide { // the proofs wait for most of their time
+		_ = flag.Set("test.parallel", "8")
+	}
 	code := m.Run()
 	pgtest.Stop()
 	if bin.folder != "" {
@@ -55,6 +62,7 @@ func TestMain(m *testing.M) {
 type daemon struct {
 	cmd     *exec.Cmd
 	address string
+	key     string // access key
 	out     *tail
 	started time.Time
 	ended   chan struct{} // closed when it has

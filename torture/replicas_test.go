@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,45 +15,67 @@ import (
 	"retryd/internal/pgtest"
 )
 
-var eventsFlag = flag.Int("events", 10, "how much happens to the replicas")
+var eventsFlag = flag.Int("events", 6, "how much happens to the replicas, each kind as often as any other")
 
 // fleet is several replicas with one ledger in a PostgreSQL of their own.
 type fleet struct {
 	*proof
 	db     *pgtest.Server
+	sql    *sql.DB
 	cables map[*daemon]*cable
 	up     []*daemon
 	all    []*daemon
 	passed []passing
+
+	strikes int
+	points  map[string]int // where they were cut off or frozen in what they wrote
+	cuts    int            // those that were cut off in a claim
+	held    int            // the claims among them that their own process gave up as its lease ended
 }
 
 // passing is a budget that changed hands.
 type passing struct {
-	why string
-	in  time.Duration
+	why      string
+	in, most time.Duration
 }
 
-// TestReplicas lets replicas be killed, stopped, frozen for longer than their lease and thawed, and
-// has the database restarted under them.
+// TestReplicas lets replicas be killed, stopped, frozen for longer than their lease and thawed, be
+// cut off from the database, and lose their lease before its time, and has the database restarted
+// under them.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
+	f := newFleet(t)
+	kinds := f.kinds()
+	for i := range *eventsFlag {
+		if i%len(kinds) == 0 {
+			f.rand.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+		}
+		f.happen(kinds[i%len(kinds)])
+	}
+	f.calmDown()
+}
+
+func newFleet(t *testing.T) *fleet {
 	db, err := pgtest.Start()
 	require.NoError(t, err)
 	t.Cleanup(db.Remove)
-	f := &fleet{proof: newProof(t, *eventsFlag*2+20, postgresLedger(db.URL())), db: db, cables: map[*daemon]*cable{}}
+	f := &fleet{proof: newProof(t, *eventsFlag+10, postgresLedger(db.URL())), db: db, cables: map[*daemon]*cable{}, points: map[string]int{}}
+	f.sql, err = sql.Open("pgx", db.URL())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = f.sql.Close() })
 	f.settings.lease = ttl.String()
 	f.settings.layout = together
 	f.spare = 2 * concurrency // of one that was frozen, and of one that was cut off
 	for range 6 {
 		f.w.grow()
 	}
-	for range 3 {
-		f.start()
-	}
-	for range *eventsFlag {
-		f.happen()
-	}
-	f.calmDown()
+	f.start()
+	_, err = f.sql.Exec(chronicle)
+	require.NoError(t, err)
+	f.reigns = f.reigned
+	f.start()
+	f.start()
+	return f
 }
 
 func (f *fleet) start() {
@@ -69,115 +90,44 @@ func (f *fleet) start() {
 	}
 }
 
-// happen lets one thing happen, and sees that the work goes on.
-func (f *fleet) happen() {
-	for f.w.tasks() < 40 && f.rand.IntN(3) > 0 {
+// happen lets one thing happen to the one that drives while it is at work, and sees that the work
+// goes on.
+func (f *fleet) happen(event func(*daemon)) {
+	f.f.cycles++
+	for f.w.tasks() < 60 && f.rand.IntN(4) > 0 {
 		f.w.grow()
 	}
+	f.waitFor("nobody drove", time.Now(), ttl+5*time.Second, nil)
 	f.p.await(f.up[0], moment{"retry", arrived}, 1+f.rand.IntN(3), 3*time.Second)
-	driver := f.driver()
-	switch n := f.rand.IntN(10); {
-	case driver == nil: // the last one's lease has not ended yet
-		f.waitFor("nobody drove", time.Now(), ttl+5*time.Second, nil)
-	case n < 3:
-		f.f.kill("a replica that drives", f.evidence(f.ledger.read))
-		at := time.Now()
-		f.lose(driver)
-		driver.kill()
-		f.waitFor("killed", at, ttl+5*time.Second, driver)
-		f.start()
-	case n < 5:
-		f.lose(driver)
-		driver.signal(syscall.SIGTERM)
-		if !driver.within(10 * time.Second) {
-			f.broken("it stops within 10 seconds", "it does not", driver)
-		}
-		at := time.Now()
-		f.ended(driver)
-		f.waitFor("stopped", at, 2*time.Second, driver)
-		f.start()
-	case n < 7:
-		f.freeze(driver)
-	case n < 9:
-		f.cut(driver)
-	default:
-		f.restartDatabase()
+	if driver := f.driver(); driver != nil {
+		event(driver)
 	}
 	e := f.evidence(f.ledger.read)
 	f.judge(e, always, nil)
 	f.w.clear(e.ledger)
 }
 
-// freeze stops a process for longer than its lease, in the middle of whatever it does.
-func (f *fleet) freeze(d *daemon) {
-	f.p.await(d, pick(f.rand, []moment{{"show", answered}, {"retry", arrived}, {"retry", answered}}), 1+f.rand.IntN(4), time.Second)
-	d.within(between(f.rand, 0, 8*time.Millisecond))
-	d.signal(syscall.SIGSTOP)
-	at := time.Now()
-	f.waitFor("frozen", at, ttl+5*time.Second+5*time.Second, d) // a transaction that it holds open ends after 5 s
-	d.within(between(f.rand, 0, time.Second))
-	d.signal(syscall.SIGCONT)
-	f.f.stopped++
-}
-
-// cut cuts a process off from the database for longer than its lease, just as it begins to write.
-func (f *fleet) cut(d *daemon) {
-	c := f.cables[d]
-	f.p.await(d, moment{"show", answered}, 1+f.rand.IntN(4), time.Second)
-	c.arm()
-	select {
-	case <-c.struck:
-	case <-time.After(2 * time.Second):
-	}
-	f.waitFor("cut off", time.Now(), ttl+5*time.Second+5*time.Second, d)
-	d.within(between(f.rand, 0, time.Second))
-	c.plug()
-	f.f.stopped++
-}
-
-// restartDatabase ends it as a restart does, or as a crash.
-func (f *fleet) restartDatabase() {
-	require.NoError(f.t, f.db.Down(pick(f.rand, []string{"fast", "immediate"})))
-	f.up[0].within(between(f.rand, 0, 2*time.Second))
-	require.NoError(f.t, f.db.Up())
-	f.waitFor("database restarted", time.Now(), ttl+10*time.Second, nil)
-}
-
 func (f *fleet) lose(d *daemon) {
 	f.up = slices.DeleteFunc(f.up, func(o *daemon) bool { return o == d })
 }
 
-// driver gives the process that holds the lease.
+// driver gives the process that holds the lease, nil if none does.
 func (f *fleet) driver() *daemon {
-	holder, _ := f.lease()
-	for _, d := range f.up {
-		if strings.Contains(holder, fmt.Sprintf("-%d-", d.cmd.Process.Pid)) {
-			return d
-		}
+	var holder string
+	var expires int64
+	err := f.sql.QueryRow(`SELECT holder, expires_at FROM leases WHERE expires_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).Scan(&holder, &expires)
+	if d := f.named(holder); err == nil && d != nil && slices.Contains(f.up, d) {
+		return d
 	}
 	return nil
-}
-
-// lease gives who holds it, and for how long.
-func (f *fleet) lease() (holder string, left time.Duration) {
-	db, err := sql.Open("pgx", f.ledger.source)
-	require.NoError(f.t, err)
-	defer db.Close()
-	var micros int64
-	err = db.QueryRow(`SELECT holder, expires_at - (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM leases`).Scan(&holder, &micros)
-	if err != nil {
-		return "", 0
-	}
-	return holder, time.Duration(micros) * time.Microsecond
 }
 
 // waitFor waits until somebody else than d drives, and notes how long that took.
 func (f *fleet) waitFor(why string, since time.Time, most time.Duration, d *daemon) {
 	for time.Since(since) < most+10*time.Second {
-		holder, left := f.lease()
-		if holder != "" && left > 0 && (d == nil || !strings.Contains(holder, fmt.Sprintf("-%d-", d.cmd.Process.Pid))) {
+		if now := f.driver(); now != nil && now != d {
 			in := time.Since(since)
-			f.passed = append(f.passed, passing{why, in})
+			f.passed = append(f.passed, passing{why, in, most})
 			if in > most {
 				f.broken("another replica drives in time", fmt.Sprintf("%s: it took %s", why, in), d)
 			}
@@ -205,30 +155,7 @@ func (f *fleet) calmDown() {
 	e := f.evidence(f.ledger.read).withWaits(f.young())
 	f.judge(e, append(slices.Clone(always), atRest...), f.up[0])
 	f.f.end(e)
+	f.f.lines = append(f.hands(), f.f.lines...)
 	f.f.violations = len(f.found)
-	f.t.Log("\n" + f.f.text() + f.handsText())
-}
-
-// handsText says how budgets changed hands, and what was refused to those that had lost theirs.
-func (f *fleet) handsText() string {
-	var b strings.Builder
-	longest := map[string]time.Duration{}
-	times := map[string]int{}
-	for _, p := range f.passed {
-		longest[p.why], times[p.why] = max(longest[p.why], p.in), times[p.why]+1
-	}
-	for _, why := range []string{"killed", "stopped", "frozen", "cut off", "database restarted"} {
-		fmt.Fprintf(&b, "%-22s %3d times, driven by another after %s at most\n", why, times[why], longest[why].Round(time.Millisecond))
-	}
-	refused := map[string]int{}
-	for _, d := range f.all {
-		text := d.out.all()
-		for what, words := range map[string]string{
-			"claims": "a claim is refused: the lease has gone", "late answers": "late answers are not written", "renewals": "the budget is lost: another replica",
-		} {
-			refused[what] += strings.Count(text, words)
-		}
-	}
-	fmt.Fprintf(&b, "refused to one who had lost its lease: %v\n", refused)
-	return b.String()
+	f.t.Log("\n" + f.f.text())
 }

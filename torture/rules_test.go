@@ -15,6 +15,8 @@ import (
 // happened.
 type evidence struct {
 	arrivals []time.Time // of calls, before any delay on their way
+	posts    []post
+	reigns   []reign // in their order; none where there is one process at a time
 	calls    []emulator.Call
 	retries  []emulator.Retry
 	ledger   rows
@@ -43,6 +45,7 @@ var always = []rule{
 	{"one open attempt a device", (*evidence).together},
 	{"not faster than the rate", (*evidence).tooFast},
 	{"counts are sums", (*evidence).miscounted},
+	{"only who holds the lease sends", (*evidence).strangers},
 }
 
 // proven are the answers by which a retry call had no effect.

@@ -121,6 +121,9 @@ func (c *Client) Timeout() time.Duration { return c.o.Timeout }
 // Budget gives the rate that the connection's calls share.
 func (c *Client) Budget() *Budget { return c.o.Budget }
 
+// Doubt has its credentials be proven anew: another process that used them may know more.
+func (c *Client) Doubt() { c.o.Guards.Doubt() }
+
 // Backoff gives the pauses between tries of one call.
 func (c *Client) Backoff() Backoff { return c.o.Backoff }
 

@@ -72,6 +72,18 @@ func (g *Guards) of(hash [sha256.Size]byte, within time.Duration) *guard {
 	return g.m[name]
 }
 
+// Doubt has the next call with any credentials be a probe, which looks at the log: meanwhile they
+// may have been refused to another process.
+func (g *Guards) Doubt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, one := range g.m {
+		one.mu.Lock()
+		one.accepted = false
+		one.mu.Unlock()
+	}
+}
+
 func (g *Guards) authLog() AuthLog {
 	g.mu.Lock()
 	defer g.mu.Unlock()

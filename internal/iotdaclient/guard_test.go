@@ -47,3 +47,30 @@ func TestALateAnswerFromBeforeARefusalProvesNothing(t *testing.T) {
 		require.EqualValues(t, 2, refused.Load(), "one probe more, and no call after it")
 	})
 }
+
+// TestWhoTakesOverDoesNotTrustAKeyThatItKnewBefore: it was accepted here, and has been refused to
+// another process since.
+func TestWhoTakesOverDoesNotTrustAKeyThatItKnewBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(emulator.Options{})
+		var calls atomic.Int32
+		api := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			if calls.Add(1) == 1 {
+				_, _ = rw.Write([]byte(`{"batchtasks":[],"page":{}}`))
+				return
+			}
+			time.Sleep(time.Second)
+			rw.WriteHeader(http.StatusUnauthorized)
+			_, _ = rw.Write([]byte(`{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}`))
+		})
+		c := w.client(t, key("derived"), api)
+		require.NoError(t, list(t.Context(), c))
+		c.Doubt()
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() { require.Error(t, list(t.Context(), c)) })
+		}
+		all.Wait()
+		require.EqualValues(t, 1+2, calls.Load(), "one probe after the other, two at most")
+	})
+}

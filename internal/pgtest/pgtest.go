@@ -128,7 +128,7 @@ func (s *Server) start() error {
 	if err := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is there at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (s *Server) Remove() {
 }
 
 func (s *Server) command(name string, args ...string) error {
-	c := exec.Command(filepath.Join(s.bin, name), args...) //nolint:noctx // it ends by itself
+	c := exec.Command(filepath.Join(s.bin, name), args...)
 	c.Dir, c.Env = s.folder, append(os.Environ(), "LC_ALL=C", "TZ=UTC")
 	if s.as != nil {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}

@@ -80,6 +80,12 @@ func (c *connection) ledger() *store.Store {
 	return c.drive.under()
 }
 
+// mayWork gives the context of what the connection may do under the lease; nil = nothing.
+func (c *connection) mayWork() context.Context { return c.drive.termOf(c.identity) }
+
+// drives tells whether this replica drives the connection.
+func (c *connection) drives() bool { return c.mayWork() != nil }
+
 // current gives the policies that apply now.
 func (c *connection) current() []*policy.Policy { return *c.policies.Load() }
 
@@ -133,14 +139,19 @@ func (c *connection) waitForOutdated() {
 
 // halt ends what the connection does, until it is started again.
 func (c *connection) halt() {
-	for _, w := range c.workers {
-		w.cancel()
-	}
+	c.cancel()
 	for _, w := range c.workers {
 		<-w.done
 	}
 	clear(c.workers)
 	c.term = nil
+}
+
+// cancel tells its workers to end.
+func (c *connection) cancel() {
+	for _, w := range c.workers {
+		w.cancel()
+	}
 }
 
 // stop ends a connection for good.

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,16 +21,20 @@ type drive struct {
 	budget string
 	ttl    time.Duration
 
-	mu      sync.Mutex
-	lease   store.Lease
-	held    bool
-	ends    time.Time       // of this machine's clocks; zero = with the process
-	live    context.Context // ends with the lease
-	end     context.CancelFunc
-	timer   *time.Timer
-	down    gap // the last time in which nobody drove it
-	unheld  int // looks in a row at which nobody held it
-	refused string
+	// Of the replica that looks who is to drive what; it does so with Scheduler.applying.
+	unheld  int       // looks in a row at which nobody held it
+	refused string    // why it was not taken, as said last
+	stoodIn time.Time // when it was taken although it is another replica's to drive
+
+	mu     sync.Mutex
+	lease  store.Lease
+	held   bool
+	ends   time.Time       // of this machine's clocks; zero = with the process
+	live   context.Context // ends with the lease
+	end    context.CancelFunc
+	timer  *time.Timer
+	down   gap      // the last time in which nobody drove it
+	covers []string // identities of the connections that it is held for
 }
 
 // under gives the ledger under the lease: without one, each write is refused.
@@ -42,11 +47,12 @@ func (d *drive) under() *store.Store {
 	return d.ledger.Under(d.lease)
 }
 
-// take begins to drive under a lease that was asked for at begun.
-func (d *drive) take(a store.Acquired, begun time.Time) {
+// take begins to drive some connections under a lease that was asked for at begun.
+func (d *drive) take(a store.Acquired, covers []string, begun time.Time) {
+	d.unheld, d.refused = 0, ""
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.lease, d.held, d.unheld, d.refused = a.Lease, true, 0, ""
+	d.lease, d.held, d.covers = a.Lease, true, covers
 	d.note(a.Before.Renewed, a.At)
 	d.prolong(begun)
 }
@@ -106,6 +112,27 @@ func (d *drive) term() context.Context {
 		return nil
 	}
 	return d.live
+}
+
+// termOf is term for one of the budget's connections: one that a reload has put there is driven
+// once no other replica drives it under another budget.
+func (d *drive) termOf(identity string) context.Context {
+	if !d.coversAll([]string{identity}) {
+		return nil
+	}
+	return d.term()
+}
+
+func (d *drive) coversAll(identities []string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.shared || !slices.ContainsFunc(identities, func(one string) bool { return !slices.Contains(d.covers, one) })
+}
+
+func (d *drive) widen(covers []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.covers, d.refused = covers, ""
 }
 
 // mayPost tells whether enough of the lease is left to send something. A machine that was

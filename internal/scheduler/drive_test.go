@@ -17,7 +17,7 @@ func TestNothingIsSentInTheLastThirdOfALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &drive{shared: true, budget: "account", ttl: 15 * time.Second}
 		require.False(t, d.mayPost(), "nobody has given it the budget")
-		d.take(store.Acquired{Lease: store.Lease{Budget: "account", Token: 1}}, time.Now().Add(-2*time.Second)) // the answer took 2 s
+		d.take(store.Acquired{Lease: store.Lease{Budget: "account", Token: 1}}, nil, time.Now().Add(-2*time.Second)) // the answer took 2 s
 		time.Sleep(8*time.Second - time.Millisecond)
 		require.True(t, d.mayPost())
 		call, end := d.during(t.Context())
@@ -47,7 +47,7 @@ func TestNothingIsSentInTheLastThirdOfALease(t *testing.T) {
 func TestALeaseOfOneProcessAloneDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &drive{budget: "account", ttl: 15 * time.Second}
-		d.take(store.Acquired{Lease: store.Lease{Budget: "account", Token: 1}}, time.Now())
+		d.take(store.Acquired{Lease: store.Lease{Budget: "account", Token: 1}}, nil, time.Now())
 		time.Sleep(24 * time.Hour)
 		require.True(t, d.mayPost())
 		require.NoError(t, d.term().Err())
@@ -57,7 +57,7 @@ func TestALeaseOfOneProcessAloneDoesNotEnd(t *testing.T) {
 func TestATimeWithoutASignOfLifeIsAGap(t *testing.T) {
 	d := &drive{}
 	at := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	d.take(store.Acquired{At: at.Add(time.Hour), Before: store.Holding{Renewed: at}}, time.Now())
+	d.take(store.Acquired{At: at.Add(time.Hour), Before: store.Holding{Renewed: at}}, nil, time.Now())
 	require.Equal(t, 30*time.Minute, d.lastGap().since(at.Add(30*time.Minute)))
 	d.renewed(time.Now(), at.Add(time.Hour), at.Add(time.Hour+2*time.Minute))
 	require.Equal(t, time.Hour, d.lastGap().since(at), "a minute more or less is none")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"retryd/internal/store"
 )
@@ -19,6 +20,10 @@ const (
 	// patience is how many looks a budget that nobody drives is left to the replica that it
 	// is assigned to.
 	patience = 3
+	// standIn is how long it is kept from that replica when it has not taken it by then.
+	standIn = time.Minute
+	// giveUp is how long giving leases back may take: they end by themselves.
+	giveUp = 2 * time.Second
 )
 
 // ErrDriven is in the chain of the error for a connection that another process drives.
@@ -44,8 +49,26 @@ func (s *Scheduler) replica() store.Replica {
 	return r
 }
 
-// renew says that this replica is alive and goes on, and notices what it does not hold any more.
+// renew is sayAlive in so short a time that there is another try before the leases end.
 func (s *Scheduler) renew(ctx context.Context) error {
+	if s.o.Store.Shared() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.o.LeaseTTL/3)
+		defer cancel()
+	}
+	return s.sayAlive(ctx)
+}
+
+// sayAlive says that this replica is alive and goes on, and notices what it does not hold any more.
+func (s *Scheduler) sayAlive(ctx context.Context) error {
+	asked := time.Now()
+	if err := s.renewing.Acquire(ctx, 1); err != nil { // else what an older configuration says could be written last
+		return err
+	}
+	defer s.renewing.Release(1)
+	if s.renewed.After(asked) { // by somebody who has waited beside: it does for both
+		return nil
+	}
 	type holding struct {
 		d     *drive
 		lease store.Lease
@@ -81,6 +104,7 @@ func (s *Scheduler) renew(ctx context.Context) error {
 		}
 		b.d.renewed(begun, h.Renewed, now)
 	}
+	s.renewed = begun
 	return nil
 }
 
@@ -90,8 +114,8 @@ func (s *Scheduler) share(ctx context.Context) error {
 	me := s.replica()
 	to := map[string]string{}
 	held := map[string]store.Holding{}
+	var replicas []store.Replica
 	if s.o.Store.Shared() {
-		var replicas []store.Replica
 		var err error
 		if held, replicas, err = s.o.Store.Leases(ctx, s.o.LeaseTTL); err != nil {
 			return err
@@ -99,26 +123,83 @@ func (s *Scheduler) share(ctx context.Context) error {
 		to = assign(replicas)
 	}
 	for _, d := range s.allDrives() {
-		_, mine := d.holds()
-		_, wanted := me.Budgets[d.budget]
-		away := wanted && s.o.Store.Shared() && to[d.budget] != "" && to[d.budget] != me.ID
-		switch {
-		case mine && (!wanted || away):
-			for _, c := range s.giveBack(d) {
-				s.o.Metrics.Standby(c.name)
-			}
-		case mine || !wanted:
-		case s.o.Store.Shared() && !held[d.budget].Free(s.o.Store.Now()):
-			d.unheld = 0
-		default:
-			if d.unheld++; !away || d.unheld > patience {
-				if err := s.take(ctx, d, me); err != nil {
-					return err
-				}
-			}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
+		h := held[d.budget]
+		if err := s.shareOne(ctx, d, me, h, to[d.budget]); err != nil {
+			return err
+		}
+		s.sayLeftOut(d, me.Budgets[d.budget], h, replicas)
 	}
 	return nil
+}
+
+// shareOne is share for one budget, which is held like that in the ledger and assigned to a replica.
+func (s *Scheduler) shareOne(ctx context.Context, d *drive, me store.Replica, h store.Holding, to string) error {
+	_, mine := d.holds()
+	connections, wanted := me.Budgets[d.budget]
+	away := wanted && to != "" && to != me.ID
+	switch {
+	case mine && (!wanted || away && time.Since(d.stoodIn) > standIn):
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+giveUp)
+		defer cancel()
+		for _, c := range s.giveBack(ctx, d) {
+			s.o.Metrics.Standby(c.name)
+		}
+	case mine && !d.coversAll(connections):
+		return s.widen(ctx, d, me)
+	case mine:
+	case h.Holder == me.ID && (!wanted || away): // it was to be given back, and the ledger did not answer
+		return s.o.Store.Release(ctx, h.Lease)
+	case !wanted:
+	case !h.Free(s.o.Store.Now()) && h.Holder != me.ID:
+		d.unheld = 0
+	default:
+		if d.unheld++; away && d.unheld <= patience {
+			return nil
+		}
+		if away {
+			d.stoodIn = time.Now()
+		}
+		return s.take(ctx, d, me)
+	}
+	return nil
+}
+
+// widen has the lease of a budget hold for connections that a reload has put there.
+func (s *Scheduler) widen(ctx context.Context, d *drive, me store.Replica) error {
+	taken, err := d.under().Widen(ctx, me)
+	if err != nil {
+		return err
+	}
+	if taken != "" {
+		s.sayNotTaken(d, zap.InfoLevel, taken)
+		return nil
+	}
+	d.widen(me.Budgets[d.budget])
+	s.attend()
+	return nil
+}
+
+func (s *Scheduler) sayNotTaken(d *drive, level zapcore.Level, why string) {
+	if d.refused != why {
+		d.refused = why
+		s.o.Log.Log(level, "the budget is not taken", zap.String("budget", d.budget), zap.String("why", why))
+	}
+}
+
+// sayLeftOut says which connections nobody drives: the replica that drives their budget has another
+// configuration, with a budget of the same name.
+func (s *Scheduler) sayLeftOut(d *drive, connections []string, h store.Holding, replicas []store.Replica) {
+	i := slices.IndexFunc(replicas, func(r store.Replica) bool { return r.ID == h.Holder })
+	if i < 0 || h.Holder == s.o.Replica.ID {
+		return
+	}
+	left := slices.DeleteFunc(slices.Clone(connections), func(one string) bool { return slices.Contains(replicas[i].Budgets[d.budget], one) })
+	if len(left) > 0 {
+		s.sayNotTaken(d, zap.WarnLevel, fmt.Sprintf("nobody drives %s: %s drives the budget, and does not have that in its configuration", strings.Join(left, ", "), h.Holder))
+	}
 }
 
 func (s *Scheduler) allDrives() []*drive {
@@ -142,13 +223,10 @@ func (s *Scheduler) take(ctx context.Context, d *drive, me store.Replica) error 
 	}
 	log := s.o.Log.With(zap.String("budget", d.budget))
 	if a.Taken != "" {
-		if d.refused != a.Taken {
-			d.refused = a.Taken
-			log.Info("the budget is not taken", zap.String("why", a.Taken))
-		}
+		s.sayNotTaken(d, zap.InfoLevel, a.Taken)
 		return nil
 	}
-	d.take(a, begun)
+	d.take(a, me.Budgets[d.budget], begun)
 	fields := []zap.Field{zap.Int64("lease", a.Token)}
 	if a.Before.Holder != "" && a.Before.Holder != me.ID { // it did not give it back
 		fields = append(fields, zap.String("instead_of", a.Before.Holder), zap.Time("last_seen", a.Before.Renewed), zap.Int("claims_without_answer", a.Abandoned))
@@ -157,6 +235,7 @@ func (s *Scheduler) take(ctx context.Context, d *drive, me store.Replica) error 
 	for _, c := range s.all() {
 		if c.drive == d && !a.Before.Renewed.IsZero() {
 			c.client.Budget().Drain() // the one before may have used it up a moment ago
+			c.client.Doubt()
 		}
 	}
 	s.attend()
@@ -165,12 +244,18 @@ func (s *Scheduler) take(ctx context.Context, d *drive, me store.Replica) error 
 
 // attend has exactly the connections at work whose budgets are driven. The caller holds s.applying.
 func (s *Scheduler) attend() {
+	for _, c := range s.all() { // said before the calls in flight are waited for, which takes as long as the ledger is away
+		if c.term != nil && c.term != c.mayWork() {
+			c.cancel()
+			s.o.Metrics.Standby(c.name)
+		}
+	}
 	for _, c := range s.all() {
-		term := c.drive.term()
-		if c.term != nil && c.term != term {
+		if c.term != nil && c.term != c.mayWork() {
 			c.halt()
 			s.o.Metrics.Standby(c.name)
 		}
+		term := c.mayWork()
 		s.o.Metrics.SetLease(c.name, term != nil)
 		if s.running != nil && term != nil {
 			c.term = term
@@ -180,7 +265,7 @@ func (s *Scheduler) attend() {
 }
 
 // giveBack stops the connections of a budget, which it gives, and lets another replica have it.
-func (s *Scheduler) giveBack(d *drive) (stopped []*connection) {
+func (s *Scheduler) giveBack(ctx context.Context, d *drive) (stopped []*connection) {
 	for _, c := range s.all() {
 		if c.drive == d {
 			c.halt()
@@ -191,23 +276,29 @@ func (s *Scheduler) giveBack(d *drive) (stopped []*connection) {
 	if !held {
 		return stopped
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
+	d.lose() // first: that it is gone is no news to who renews the others
 	if err := s.o.Store.Release(ctx, lease); err != nil {
 		s.o.Log.Warn("the lease could not be given back: others wait until it ends", zap.String("budget", d.budget), zap.Error(err))
 	}
-	d.lose()
 	s.o.Log.Info("does not drive the budget any more", zap.String("budget", d.budget), zap.Int64("lease", lease.Token))
 	return stopped
 }
 
+// halt ends what all connections do. The caller holds s.applying.
+func (s *Scheduler) halt() {
+	for _, c := range s.all() {
+		c.halt()
+	}
+}
+
 // leave gives everything back when the program ends. The caller holds s.applying.
 func (s *Scheduler) leave() {
-	for _, d := range s.allDrives() {
-		s.giveBack(d)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	s.halt()
+	ctx, cancel := context.WithTimeout(context.Background(), giveUp) // for all of them together
 	defer cancel()
+	for _, d := range s.allDrives() {
+		s.giveBack(ctx, d)
+	}
 	if err := s.o.Store.Leave(ctx, s.o.Replica.ID); err != nil {
 		s.o.Log.Warn("the ledger does not take that this replica has left", zap.Error(err))
 	}
@@ -218,13 +309,15 @@ func (s *Scheduler) leave() {
 func (s *Scheduler) keepLeases(ctx context.Context, fail func(error)) {
 	failed := false
 	for {
-		sleep(ctx, s.o.LeaseTTL/3)
+		pause := s.o.LeaseTTL / 3
+		if failed { // another try has to come to its end before the lease does
+			pause = min(pause, lookEvery)
+		}
+		sleep(ctx, pause)
 		if ctx.Err() != nil {
 			return
 		}
-		tryFor, cancel := context.WithTimeout(ctx, s.o.LeaseTTL/3)
-		err := s.renew(tryFor)
-		cancel()
+		err := s.renew(ctx)
 		if errors.Is(err, store.ErrNewer) { // it would miss checks that the newer one relies on
 			fail(err)
 			return
@@ -247,7 +340,9 @@ func (s *Scheduler) followLeases(ctx context.Context) {
 			return
 		}
 		s.applying.Lock()
-		err := s.share(ctx)
+		looking, cancel := context.WithTimeout(ctx, s.o.LeaseTTL)
+		err := s.share(looking)
+		cancel()
 		s.applying.Unlock()
 		if err != nil && ctx.Err() == nil {
 			s.o.Log.Debug("the leases cannot be read", zap.Error(err))
@@ -260,9 +355,6 @@ func (s *Scheduler) followLeases(ctx context.Context) {
 func (s *Scheduler) hold(ctx context.Context, connections []*connection) (release func(), err error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	if err := s.renew(ctx); err != nil {
-		return nil, err
-	}
 	me := s.replica()
 	for _, c := range connections {
 		if _, held := c.drive.holds(); held {
@@ -277,6 +369,10 @@ func (s *Scheduler) hold(ctx context.Context, connections []*connection) (releas
 			s.leave()
 			return nil, fmt.Errorf("connection %s: %w: %s", c.name, ErrDriven, why)
 		}
+	}
+	if err := s.sayAlive(ctx); err != nil { // not before: others would make room for a replica that may leave at once
+		s.leave()
+		return nil, err
 	}
 	renewing, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -298,7 +394,7 @@ func (s *Scheduler) hold(ctx context.Context, connections []*connection) (releas
 // Drives lists the connections that this replica drives, and those that it does not.
 func (s *Scheduler) Drives() (driven, others []string) {
 	for _, c := range s.all() {
-		if _, held := c.drive.holds(); held {
+		if c.drives() {
 			driven = append(driven, c.name)
 		} else {
 			others = append(others, c.name)

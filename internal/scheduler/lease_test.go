@@ -1,6 +1,8 @@
 package scheduler_test
 
 import (
+	"database/sql"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,5 +95,32 @@ func TestTheOneWhoTakesOverStartsWithAnEmptyBucket(t *testing.T) {
 				last = c.At
 			}
 		}
+	})
+}
+
+func TestABudgetThatTheLedgerDidNotTakeAtAReloadIsTakenLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.during(func(s *scheduler.Scheduler, _ *store.Store) {
+			synctest.Wait()
+			db, err := sql.Open("sqlite", "file:"+filepath.Join(w.folder, "retryd.db"))
+			require.NoError(t, err)
+			defer db.Close()
+			_, err = db.Exec(`ALTER TABLE leases RENAME TO elsewhere`)
+			require.NoError(t, err)
+			setup := w.setup
+			setup.Connections = []scheduler.Connection{w.setup.Connections[0]}
+			setup.Connections[0].Hash, setup.Connections[0].Budget = "2", "renamed"
+			s.Apply(setup)
+			driven, _ := s.Drives()
+			require.Empty(t, driven)
+			_, err = db.Exec(`ALTER TABLE elsewhere RENAME TO leases`)
+			require.NoError(t, err)
+			time.Sleep(2 * time.Minute)
+			driven, _ = s.Drives()
+			require.Equal(t, []string{"prod"}, driven)
+			require.NoError(t, s.Ready(t.Context()))
+		})
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"retryd/internal/iotdaclient"
 	"retryd/internal/metrics"
@@ -63,7 +64,10 @@ type Scheduler struct {
 	o         Options
 	unwritten atomic.Int64 // answers that the ledger has not taken yet
 
-	applying  sync.Mutex // one change at a time
+	applying  sync.Mutex          // one change at a time
+	renewing  *semaphore.Weighted // one at a time says what it holds
+	renewed   time.Time           // when the last that succeeded began; with renewing
+	behind    atomic.Bool         // the leases of the last change are not taken yet
 	retention atomic.Int64
 
 	mu          sync.Mutex
@@ -91,7 +95,7 @@ func New(o Options) *Scheduler {
 	if o.Replica.Started.IsZero() {
 		o.Replica.Started = o.Store.Now()
 	}
-	s := &Scheduler{o: o, circuits: map[string]*circuit{}, drives: map[string]*drive{}}
+	s := &Scheduler{o: o, renewing: semaphore.NewWeighted(1), circuits: map[string]*circuit{}, drives: map[string]*drive{}}
 	s.Apply(o.Setup)
 	return s
 }
@@ -134,7 +138,14 @@ func (s *Scheduler) Apply(setup Setup) {
 		return
 	}
 	s.attend()
-	if err := errors.Join(s.renew(running), s.share(running)); err != nil && running.Err() == nil { // what the others are to know of it
+	ctx, cancel := context.WithTimeout(running, s.o.LeaseTTL)
+	defer cancel()
+	err := s.renew(ctx) // nothing is taken before the others know what it is for
+	if err == nil {
+		err = s.share(ctx)
+	}
+	s.behind.Store(err != nil)
+	if err != nil && running.Err() == nil {
 		s.o.Log.Error("the leases of the new configuration are not taken yet", zap.Error(err))
 	}
 }
@@ -217,7 +228,7 @@ func (s *Scheduler) Close() {
 func (s *Scheduler) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	if err := s.renew(ctx); err != nil {
+	if err := s.sayAlive(ctx); err != nil { // however slow the ledger is
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -234,22 +245,25 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx)) // until calls in flight have ended
 	defer stop()
-	beside := sync.WaitGroup{}
+	keeping, beside := sync.WaitGroup{}, sync.WaitGroup{}
 	if err == nil {
 		if s.o.Store.Shared() {
-			beside.Go(func() { s.keepLeases(keep, fail) })
+			keeping.Go(func() { s.keepLeases(keep, fail) })
 			beside.Go(func() { s.followLeases(ctx) })
 		}
+		beside.Go(func() { s.forgetRegularly(ctx) })
 		s.housekeep(ctx)
 	}
 	s.applying.Lock() // a change that is under way ends first
+	s.halt()
+	stop()
+	keeping.Wait() // else it would say that this replica is alive when it has left
 	s.leave()
 	s.workers.Wait()
 	s.mu.Lock()
 	s.running, s.shared = nil, false
 	s.mu.Unlock()
 	s.applying.Unlock()
-	stop()
 	beside.Wait()
 	if cause := context.Cause(ctx); errors.Is(cause, store.ErrNewer) {
 		return cause
@@ -313,42 +327,6 @@ func (s *Scheduler) once(ctx context.Context, names []string) ([]Report, error) 
 	}
 	err := g.Wait()
 	return slices.Concat(reports...), err
-}
-
-// housekeep deletes old history and watches the ledger and the clock, once a minute.
-func (s *Scheduler) housekeep(ctx context.Context) {
-	forgot := time.Now().Add(-time.Hour)
-	for ctx.Err() == nil {
-		if !s.o.Store.Shared() {
-			if err := s.renew(ctx); err != nil && ctx.Err() == nil {
-				s.o.Log.Error("the ledger does not take that retryd is alive", zap.Error(err))
-			}
-		}
-		trouble, dated := "", false
-		for _, c := range s.all() {
-			trouble += c.sayClock()
-			_, at := c.client.Dated()
-			dated = dated || !at.IsZero()
-		}
-		// A clock that nobody has confirmed yet deletes nothing.
-		if keep := time.Duration(s.retention.Load()); dated && trouble == "" && keep > 0 && time.Since(forgot) >= time.Hour {
-			forgot = time.Now()
-			if n, err := s.o.Store.Forget(ctx, keep); err != nil && ctx.Err() == nil {
-				s.o.Log.Error("old history cannot be deleted", zap.Error(err))
-			} else if n > 0 {
-				s.o.Log.Info("deleted old history; counts are kept", zap.Int("attempts", n))
-			}
-		}
-		if oldest, err := s.o.Store.OldestOpen(ctx); err == nil {
-			s.o.Metrics.OldestOpen.Reset()
-			for _, c := range s.all() {
-				if at, ok := oldest[c.client.ProjectID()]; ok && c.drive.term() != nil {
-					s.o.Metrics.OldestOpen.WithLabelValues(c.name).Set(metrics.Seconds(at))
-				}
-			}
-		}
-		sleep(ctx, time.Minute)
-	}
 }
 
 // sleepUntil waits for a moment on the ledger's clock, which may be set meanwhile.

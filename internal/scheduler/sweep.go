@@ -234,7 +234,8 @@ func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err erro
 		w.account(tick, r)
 		return r
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := stopping(ctx)
+	defer cancel()
 	tick.Result, tick.Counts, tick.States = r.Result, r.Counts, w.states()
 	if e := w.ledger().FinishTick(ctx, tick); e != nil {
 		w.log.Error("the sweep could not be written to the ledger", zap.Error(e))

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"os"
 	"path/filepath"
 	"regexp"
 	"sync"
@@ -25,12 +26,15 @@ import (
 	"retryd/internal/iotda"
 	"retryd/internal/iotdaclient"
 	"retryd/internal/metrics"
+	"retryd/internal/pgtest"
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { pgtest.Stop(); os.Exit(code) }))
+}
 
 const project = "0123456789abcdef0123456789abcdef"
 

@@ -73,6 +73,7 @@ func (h Holding) Free(now time.Time) bool { return h.Holder == "" || !h.Expires.
 
 // Leases gives all leases, by budget, and the replicas that were alive within a time.
 func (s *Store) Leases(ctx context.Context, alive time.Duration) (held map[string]Holding, replicas []Replica, err error) {
+	s = s.apart()
 	if held, err = leases(ctx, s.read); err != nil {
 		return nil, nil, err
 	}
@@ -132,8 +133,9 @@ type Acquired struct {
 // name a budget with one of the same connections. On SQLite, where there is one process, what
 // others held ended with them.
 func (s *Store) Acquire(ctx context.Context, budget string, by Replica, ttl time.Duration) (a Acquired, err error) {
+	s = s.apart()
 	err = s.tx(ctx, func(tx *tx) error { // nobody else writes: what was claimed under the lease before is all there
-		now := s.Now()
+		now := tx.now
 		all, err := leases(ctx, tx)
 		if err != nil {
 			return err
@@ -207,23 +209,30 @@ func overlap(a, b []string) bool {
 	return slices.ContainsFunc(a, func(one string) bool { return slices.Contains(b, one) })
 }
 
+// apart gives the ledger through connections of its own.
+func (s *Store) apart() *Store {
+	if s.leasing == nil {
+		return s
+	}
+	own := *s
+	own.read, own.write = s.leasing, s.leasing
+	return &own
+}
+
 // leasing is the part of the ledger that signs of life are.
 const leasing = "leases"
 
 // Renew says that the replica is alive, and holds what it holds for a further time. It gives
 // the leases that it still holds, each with when it was renewed before.
 func (s *Store) Renew(ctx context.Context, r Replica, ttl time.Duration) (mine map[string]Holding, err error) {
-	budgets, err := json.Marshal(r.Budgets)
-	if err != nil {
-		return nil, fmt.Errorf("name the budgets: %w", err)
-	}
+	s = s.apart()
 	if s.Shared() { // a newer program may have changed the schema
 		if err := errors.Join(s.readClock(ctx), s.checkVersion(ctx)); err != nil {
 			return nil, err
 		}
 	}
 	err = s.txIn(ctx, leasing, func(tx *tx) error {
-		now := s.Now()
+		now := tx.now
 		all, err := leases(ctx, tx)
 		if err != nil {
 			return err
@@ -237,10 +246,7 @@ func (s *Store) Renew(ctx context.Context, r Replica, ttl time.Duration) (mine m
 		if _, err := tx.ExecContext(ctx, `UPDATE leases SET renewed_at = ?, expires_at = ? WHERE holder = ?`, micros(now), micros(now.Add(ttl)), r.ID); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO replicas (id, host, version, config_hash, budgets, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET config_hash = excluded.config_hash, budgets = excluded.budgets, seen_at = excluded.seen_at`,
-			r.ID, r.Host, r.Version, r.ConfigHash, string(budgets), micros(r.Started), micros(now))
-		if err != nil {
+		if err := r.see(ctx, tx); err != nil {
 			return err
 		}
 		// Others that are long dead, and on SQLite all others.
@@ -248,7 +254,8 @@ func (s *Store) Renew(ctx context.Context, r Replica, ttl time.Duration) (mine m
 		if !s.Shared() {
 			dead = micros(now) + 1
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM replicas WHERE seen_at < ? AND id <> ?`, dead, r.ID)
+		// One that may wake up and go on under its lease is remembered with what that is for.
+		_, err = tx.ExecContext(ctx, `DELETE FROM replicas WHERE seen_at < ? AND id <> ? AND id NOT IN (SELECT holder FROM leases)`, dead, r.ID)
 		return err
 	})
 	if err != nil {
@@ -257,17 +264,58 @@ func (s *Store) Renew(ctx context.Context, r Replica, ttl time.Duration) (mine m
 	return mine, nil
 }
 
+// see writes that the replica is alive now, and what it is.
+func (r Replica) see(ctx context.Context, tx *tx) error {
+	budgets, err := json.Marshal(r.Budgets)
+	if err != nil {
+		return fmt.Errorf("name the budgets: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO replicas (id, host, version, config_hash, budgets, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET config_hash = excluded.config_hash, budgets = excluded.budgets, seen_at = excluded.seen_at`,
+		r.ID, r.Host, r.Version, r.ConfigHash, string(budgets), micros(r.Started), micros(tx.now))
+	return err
+}
+
+// Widen says that a budget which the replica drives has further connections now, unless another
+// replica drives one of them under another name: then it says so in taken. It is written under
+// the budget's lease.
+func (s *Store) Widen(ctx context.Context, by Replica) (taken string, err error) {
+	budget := s.held().Budget
+	err = s.tx(ctx, func(tx *tx) error {
+		all, err := leases(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var over []string
+		if taken, over, err = s.taken(ctx, tx, all, budget, by, tx.now); err != nil || taken != "" {
+			return err
+		}
+		for _, other := range over {
+			if err := end(ctx, tx, other, new(int)); err != nil {
+				return err
+			}
+		}
+		return by.see(ctx, tx)
+	})
+	if err != nil {
+		return "", fmt.Errorf("widen budget %s: %w", budget, err)
+	}
+	return taken, nil
+}
+
 // Release gives a budget back, so that another replica need not wait for the lease to end.
 func (s *Store) Release(ctx context.Context, l Lease) error {
+	s = s.apart()
 	return s.txIn(ctx, leasing, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE leases SET holder = '', expires_at = 0, renewed_at = ? WHERE budget = ? AND holder = ? AND token = ?`,
-			micros(s.Now()), l.Budget, l.Holder, l.Token)
+			micros(tx.now), l.Budget, l.Holder, l.Token)
 		return err
 	})
 }
 
 // Leave says that a replica will drive nothing any more.
 func (s *Store) Leave(ctx context.Context, id string) error {
+	s = s.apart()
 	return s.txIn(ctx, leasing, func(tx *tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM replicas WHERE id = ?`, id)
 		return err

@@ -111,6 +111,52 @@ func TestAConnectionIsDrivenOnceWhateverItsBudgetIsCalled(t *testing.T) {
 	})
 }
 
+func TestABudgetIsWidenedOnceNobodyElseDrivesItsNewConnection(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		wide := replica("a", map[string][]string{"account": {"host  p", "host  q", "host  r"}})
+		if !s.Shared() { // there is one process
+			taken, err := s.Under(acquire(t, s, "account", replica("a", budgets)).Lease).Widen(t.Context(), wide)
+			require.NoError(t, err)
+			require.Empty(t, taken)
+			return
+		}
+		other := acquire(t, s, "own", replica("b", map[string][]string{"own": {"host  r"}}))
+		held := acquire(t, s, "account", replica("a", budgets))
+		taken, err := s.Under(held.Lease).Widen(t.Context(), wide)
+		require.NoError(t, err)
+		require.Contains(t, taken, "budget own is driven by b on host-b until ")
+		_, replicas, err := s.Leases(t.Context(), ttl)
+		require.NoError(t, err)
+		require.Equal(t, budgets, replicas[0].Budgets)
+		p.sleep(ttl)
+		taken, err = s.Under(held.Lease).Widen(t.Context(), wide)
+		require.NoError(t, err)
+		require.Empty(t, taken, "its lease has ended")
+		_, _, err = s.Under(other.Lease).Claim(t.Context(), claim(task, 3, store.Candidate{DeviceID: "d"}))
+		require.ErrorIs(t, err, store.ErrFenced, "who wakes up late drives nothing of it")
+		_, err = s.Under(other.Lease).Widen(t.Context(), replica("b", budgets))
+		require.ErrorIs(t, err, store.ErrFenced)
+	})
+}
+
+func TestAReplicaThatMayWakeUpIsRememberedWithWhatItDrove(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		if !s.Shared() {
+			return // there is one process
+		}
+		old := acquire(t, s, "account", replica("a", budgets))
+		p.sleep(2 * time.Hour)
+		require.Empty(t, acquire(t, s, "renamed", replica("b", map[string][]string{"renamed": {"host  q"}})).Taken)
+		require.ErrorIs(t, s.Under(old.Lease).Writable(t.Context()), store.ErrFenced)
+		p.sleep(time.Second)
+		mine, err := s.Renew(t.Context(), replica("a", budgets), ttl)
+		require.NoError(t, err)
+		require.Empty(t, mine)
+	})
+}
+
 func TestClaimsThatAreLeftBehindAreUnknownAndCount(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		s := p.open(t)

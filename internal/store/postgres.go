@@ -53,6 +53,8 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	s.read.SetConnMaxIdleTime(5 * time.Minute)
 	if !s.o.ReadOnly {
 		s.write = wrap(s.read.DB, postgres)
+		s.leasing = wrap(stdlib.OpenDB(*c), postgres)
+		s.leasing.SetMaxOpenConns(2)
 	}
 	s.clock = &clock{}
 	if err := s.read.PingContext(ctx); err != nil {

@@ -36,6 +36,7 @@ type Store struct {
 	o       Options
 	write   *db // on SQLite one connection: it has one writer
 	read    *db
+	leasing *db    // PostgreSQL's for the leases alone: they do not wait for claims that wait for each other
 	clock   *clock // of PostgreSQL
 	lock    *flock.Flock
 	lease   *Lease // that what is written is written under; nil = none
@@ -74,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Close closes the ledger and lets the next process write it.
 func (s *Store) Close() error {
 	var errs []error
-	for _, db := range []*db{s.read, s.write} {
+	for _, db := range []*db{s.read, s.write, s.leasing} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}

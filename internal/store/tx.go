@@ -81,6 +81,11 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 	if s.write == nil {
 		return errors.New("the ledger is open for reading only")
 	}
+	if s.Shared() { // a database that is there and says nothing would else never be given up on
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, longest)
+		defer cancel()
+	}
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin to write the ledger: %w", explain(err))
@@ -106,6 +111,10 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 	}
 	return nil
 }
+
+// longest is how long a transaction on a database that is shared may take: longer than the
+// session's own limits for a lock and a statement together.
+const longest = 50 * time.Second
 
 // lockSpace keeps retryd's locks apart from those of others in the same database: "rtry".
 const lockSpace = 0x72747279
