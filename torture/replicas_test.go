@@ -138,10 +138,16 @@ func (f *fleet) waitFor(why string, since time.Time, most time.Duration, d *daem
 	f.broken("another replica drives in time", why+": nobody does", d)
 }
 
-// calmDown lets all settle, and judges for good.
+// calmDown ends all, lets a last one run until all has settled, and judges for good: those that were
+// there may wait for a minute, for answers that they did not get.
 func (f *fleet) calmDown() {
 	f.p.calm.Store(true)
 	begun := time.Now()
+	for _, d := range f.up {
+		d.stop(f.proof)
+	}
+	f.up = nil
+	f.start()
 	for time.Since(begun) < 3*time.Minute {
 		if e := f.evidence(f.ledger.read).withWaits(f.young()); len(e.stuck()) == 0 {
 			break
@@ -149,9 +155,7 @@ func (f *fleet) calmDown() {
 		time.Sleep(200 * time.Millisecond)
 	}
 	f.f.rest = time.Since(begun)
-	for _, d := range f.up {
-		d.stop(f.proof)
-	}
+	f.up[0].stop(f.proof)
 	e := f.evidence(f.ledger.read).withWaits(f.young())
 	f.judge(e, append(slices.Clone(always), atRest...), f.up[0])
 	f.f.end(e)

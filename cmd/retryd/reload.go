@@ -45,6 +45,9 @@ type reload struct {
 	error error
 }
 
+// ledgerAnswers is how long a reload waits for the ledger.
+const ledgerAnswers = 30 * time.Second
+
 // ask reloads and waits for it. Those who ask while another reload is under way share the next.
 func (r *reloader) ask(ctx context.Context, want reload) *reload {
 	r.mu.Lock()
@@ -68,7 +71,8 @@ func (r *reloader) run(ctx context.Context, n *reload) {
 	r.mu.Lock()
 	r.next = nil
 	r.mu.Unlock()
-	ctx = context.WithoutCancel(ctx) // whoever asked may leave
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerAnswers) // whoever asked may leave
+	defer cancel()
 	c, err := r.a.load()
 	if err == nil && n.auto && r.refused == "" && c.Hash == r.current.Hash {
 		n.hash = c.Hash

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,11 +85,8 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 		claim.Candidates = append(claim.Candidates, store.Candidate{DeviceID: row.Target.DeviceID, LastN: row.Record.N, Max: t.p.CauseOf(row.Facts).Max})
 	}
 	claimed, dropped, err := t.ledger().Claim(ctx, claim)
-	if errors.Is(err, store.ErrFenced) {
-		t.log.Warn("a claim is refused: the lease has gone to another replica", zap.String("task", t.task.ID), zap.Int("targets", len(batch)))
-	}
 	if err != nil {
-		return nil, asGate(err)
+		return nil, t.unclaimed(err, len(batch))
 	}
 	for _, d := range dropped {
 		t.log.Info("target not claimed", zap.String("task", t.task.ID), zap.String("device", d.DeviceID), zap.String("why", d.Why))
@@ -125,6 +124,14 @@ type gateError struct{ verdict policy.Verdict }
 
 // Error says why.
 func (g *gateError) Error() string { return string(g.verdict.Reason) + ": " + g.verdict.Detail }
+
+// unclaimed is asGate, and says so where the lease has gone.
+func (t *taskSweep) unclaimed(err error, targets int) error {
+	if errors.Is(err, store.ErrFenced) {
+		t.log.Warn("a claim is refused: the lease has gone to another replica", zap.String("task", t.task.ID), zap.Int("targets", targets))
+	}
+	return asGate(err)
+}
 
 // asGate gives the ledger's word for a closed gate as a verdict.
 func asGate(err error) error {
@@ -171,21 +178,44 @@ func (t *taskSweep) noteAnswer(answer iotdaclient.RetryAnswer) {
 	}
 }
 
+// waiting are answers that the ledger has not taken yet, once that is worth saying.
+type waiting struct {
+	mu           sync.Mutex
+	sum          *atomic.Int64
+	n            int64
+	began, ended bool
+}
+
+func (w *waiting) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.began && !w.ended {
+		w.began = true
+		w.sum.Add(w.n)
+	}
+}
+
+func (w *waiting) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended = true; w.began {
+		w.sum.Add(-w.n)
+	}
+}
+
 // write puts answers into the ledger. While it takes none, they are kept and nothing
 // else is claimed; when the program ends first, the attempts are unknown at the next
 // start, which is true.
 func (t *taskSweep) write(ctx context.Context, answers []store.Answer) error {
 	var changed []store.Answer
-	waiting := false
-	defer func() {
-		if waiting {
-			t.unwritten.Add(-int64(len(answers)))
-		}
-	}()
+	waiting := &waiting{sum: &t.unwritten, n: int64(len(answers))}
+	defer waiting.end()
+	defer time.AfterFunc(time.Second, waiting.begin).Stop() // a ledger that does not even say no
+	inTime, cancel := stopping(ctx)                         // the write itself outlives the grace: it is short, and worth more than the time
+	defer cancel()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		var err error
-		// The write itself outlives the grace: it is short, and worth more than the time.
-		if changed, err = t.ledger().Answered(context.WithoutCancel(ctx), t.client.ProjectID(), t.task.ID, answers); err == nil {
+		if changed, err = t.ledger().Answered(inTime, t.client.ProjectID(), t.task.ID, answers); err == nil {
 			break
 		}
 		if errors.Is(err, store.ErrFenced) { // whoever took over has made them unknown, and reads what they came to
@@ -194,10 +224,7 @@ func (t *taskSweep) write(ctx context.Context, answers []store.Answer) error {
 		}
 		t.log.Error("the platform's answers cannot be written to the ledger: nothing is claimed until they are",
 			zap.String("task", t.task.ID), zap.Int("targets", len(answers)), zap.Error(err))
-		if !waiting {
-			waiting = true
-			t.unwritten.Add(int64(len(answers)))
-		}
+		waiting.begin()
 		if sleep(ctx, pause); ctx.Err() != nil {
 			return err
 		}

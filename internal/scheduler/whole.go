@@ -208,10 +208,13 @@ func (t *taskSweep) claimWhole(ctx context.Context, targets []target) ([]store.C
 		claim.Covers = append(claim.Covers, row.Target.DeviceID)
 	}
 	claimed, dropped, err := t.ledger().Claim(ctx, claim)
+	if err != nil {
+		return nil, t.unclaimed(err, len(targets))
+	}
 	for _, d := range dropped {
 		t.log.Info("task not claimed", zap.String("task", t.task.ID), zap.String("why", d.Why))
 	}
-	return claimed, asGate(err)
+	return claimed, nil
 }
 
 // probe retries some of the task by name, while it is not known what retry calls do: an

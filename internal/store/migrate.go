@@ -41,7 +41,8 @@ func (s *Store) migrate(ctx context.Context) error {
 // one: until then each Open says so, also where the process that made it came to no end.
 func (s *Store) Announce(ctx context.Context, a Action) error {
 	return s.tx(ctx, func(tx *tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('announced', '') ON CONFLICT (key) DO NOTHING`); err != nil {
+		first, err := execOne(ctx, tx, `INSERT INTO meta (key, value) VALUES ('announced', '') ON CONFLICT (key) DO NOTHING`)
+		if err != nil || !first { // another replica has
 			return err
 		}
 		return act(ctx, tx, a)

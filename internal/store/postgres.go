@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,7 +20,6 @@ import (
 // for; a process that is stopped within a transaction, or cut off, keeps the others waiting for no
 // longer than that.
 var session = map[string]string{
-	"application_name":                    "retryd",
 	"synchronous_commit":                  "on",
 	"idle_in_transaction_session_timeout": "5s",
 	"lock_timeout":                        "15s",
@@ -31,14 +34,10 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	if err != nil {
 		return errors.New("ledger: store.url is no address of a PostgreSQL database, such as postgres://retryd@db.example:5432/retryd") // the error may show the password
 	}
-	for name, value := range session {
-		if _, set := c.RuntimeParams[name]; !set || name == "synchronous_commit" {
-			c.RuntimeParams[name] = value
-		}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "retryd"
 	}
-	if s.o.ReadOnly {
-		c.RuntimeParams["default_transaction_read_only"] = "on"
-	}
+	begin := stdlib.OptionAfterConnect(s.sessions(c.RuntimeParams))
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = unanswered
 	}
@@ -47,13 +46,13 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		Control:         giveUpAfter(unanswered),
 	}
 	c.DialFunc = dialer.DialContext
-	s.read = wrap(stdlib.OpenDB(*c), postgres)
+	s.read = wrap(stdlib.OpenDB(*c, begin), postgres)
 	s.read.SetMaxOpenConns(10)
 	s.read.SetMaxIdleConns(4)
 	s.read.SetConnMaxIdleTime(5 * time.Minute)
 	if !s.o.ReadOnly {
 		s.write = wrap(s.read.DB, postgres)
-		s.leasing = wrap(stdlib.OpenDB(*c), postgres)
+		s.leasing = wrap(stdlib.OpenDB(*c, begin), postgres)
 		s.leasing.SetMaxOpenConns(2)
 	}
 	s.clock = &clock{}
@@ -73,6 +72,24 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		return s.checkVersion(ctx)
 	}
 	return s.migrate(ctx)
+}
+
+// sessions gives what a session begins with, but for what the address says itself. It is set by
+// statements: a pooler refuses such parameters at the start of a connection, or leaves them out.
+func (s *Store) sessions(named map[string]string) func(context.Context, *pgx.Conn) error {
+	var set strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(session)) {
+		if _, own := named[name]; !own || name == "synchronous_commit" {
+			set.WriteString("SET " + name + " = '" + session[name] + "';")
+		}
+	}
+	if s.o.ReadOnly {
+		set.WriteString("SET default_transaction_read_only = 'on'")
+	}
+	return func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, set.String())
+		return err
+	}
 }
 
 // where names a database without its password.
@@ -103,7 +120,23 @@ func reason(err error) error {
 }
 
 // postgresSize gives what the ledger's tables and indices take up.
-func (s *Store) postgresSize() (bytes int64) {
+func (s *Store) postgresSize() int64 {
+	s.size.mu.Lock() // who scrapes asks for it twice, and may be many
+	defer s.size.mu.Unlock()
+	if time.Since(s.size.at) > 10*time.Second {
+		s.size.bytes, s.size.at = s.measure(), time.Now()
+	}
+	return s.size.bytes
+}
+
+// size is what was measured last.
+type size struct {
+	mu    sync.Mutex
+	bytes int64
+	at    time.Time
+}
+
+func (s *Store) measure() (bytes int64) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	err := s.read.QueryRowContext(ctx, `SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables WHERE schemaname = current_schema()`).Scan(&bytes)

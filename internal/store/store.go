@@ -40,6 +40,7 @@ type Store struct {
 	clock   *clock // of PostgreSQL
 	lock    *flock.Flock
 	lease   *Lease // that what is written is written under; nil = none
+	size    *size
 	created bool
 	backup  string // made before the schema was changed
 }
@@ -58,7 +59,7 @@ var ErrNewer = errors.New("the ledger was written by a newer retryd")
 // system's lock on a file beside it, which ends with the process, and turns claims that a
 // dead process left behind into unknown attempts; on PostgreSQL a lease does that.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{o: o}
+	s := &Store{o: o, size: &size{}}
 	open := s.openFile
 	switch {
 	case o.URL != "":
