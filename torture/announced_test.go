@@ -21,7 +21,7 @@ func (p *proof) saidOnce(how map[string]int) {
 	case !announced, actions != 1:
 		p.broken("the making of a ledger is on record once", fmt.Sprintf("announced: %t, and %d actions", announced, actions), nil)
 	case said == 0 && p.cutOff:
-		how["between the record of the making and its line in the log"]++
+		how["between record and log line"]++
 	case said != 1:
 		p.broken("one start says that the ledger is new", fmt.Sprintf("%d do", said), nil)
 	}

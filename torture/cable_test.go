@@ -13,10 +13,10 @@ import (
 
 // The points of a transaction at which the cable can be pulled.
 const (
-	atBegin     = "as a transaction begins"
-	inClaim     = "in one that claims"
-	atCommit    = "before the commit of a claim"
-	afterCommit = "between commit and answer"
+	atBegin     = "as a write begins"
+	inClaim     = "in a claim"
+	atCommit    = "before a claim's commit"
+	afterCommit = "between commit and reply"
 	elsewhere   = "at any time"
 )
 

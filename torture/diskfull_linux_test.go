@@ -60,7 +60,7 @@ func TestTheDiskIsFullForAWhile(t *testing.T) {
 		}
 	}
 	d.stop(p)
-	p.f.lines = append(p.f.lines, fmt.Sprintf("the disk was full                 %d times; not ready after %s at most, ready again after %s", rounds, off.Round(time.Millisecond), on.Round(time.Millisecond)))
+	p.f.lines = append(p.f.lines, fmt.Sprintf("the disk was full                       %d times; not ready after %s at most, ready again after %s", rounds, off.Round(time.Millisecond), on.Round(time.Millisecond)))
 	p.rest(2*time.Minute, p.young())
 }
 

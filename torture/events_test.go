@@ -141,12 +141,12 @@ func (f *fleet) hands() (lines []string) {
 			}
 		}
 		if times > 0 {
-			add("%-34s%d times; driven again after %s at most, of %s", why, times, longest.Round(time.Millisecond), most)
+			add("%-40s%d times; driven again after %s at most, of %s", why, times, longest.Round(time.Millisecond), most)
 		}
 	}
 	for _, point := range append(points[:len(points):len(points)], elsewhere) {
 		if n := f.points[point]; n > 0 {
-			add("  cut off or frozen %-34s%d", point, n)
+			add("  cable pulled %-25s%d", point, n)
 		}
 	}
 	count := func(words string) (n int) {
@@ -155,8 +155,8 @@ func (f *fleet) hands() (lines []string) {
 		}
 		return n
 	}
-	add("refused by the ledger             %d claims, %d late answers; %d renewals told that the budget is lost",
+	add("refused by the ledger                   %d claims, %d late answers; %d renewals told that the budget is lost",
 		count(refusedClaim), count("late answers are not written"), count("the budget is lost: another replica"))
-	add("held back by its own clock        %d of %d claims that were cut off; %d times as the lease was about to end", f.held, f.cuts, count(leaseEnds))
+	add("held back by its own clock              %d of %d claims that were cut off; %d times as the lease was about to end", f.held, f.cuts, count(leaseEnds))
 	return lines
 }

@@ -11,14 +11,14 @@ import (
 
 // figures are what a proof has to show.
 type figures struct {
-	title                                       string
-	begun                                       time.Time
-	cycles, edits, reloads, stopped, violations int
-	rest                                        time.Duration
-	ways                                        map[string]*way
-	left                                        map[string]attempt // claimed at a kill
-	phases                                      map[string]int     // how far their requests had come then
-	lines                                       []string           // of the end
+	title                                              string
+	begun                                              time.Time
+	cycles, kills, edits, reloads, stopped, violations int
+	rest                                               time.Duration
+	ways                                               map[string]*way
+	left                                               map[string]attempt // claimed at a kill
+	phases                                             map[string]int     // how far their requests had come then
+	lines                                              []string           // of the end
 }
 
 // way is what kills at one kind of moment came to.
@@ -38,6 +38,7 @@ func (f *figures) kill(how string, e *evidence) {
 		return known
 	})
 	w.kills++
+	f.kills++
 	w.claims += len(claimed)
 	if len(claimed) > 0 {
 		w.hits++
@@ -74,10 +75,10 @@ func (f *figures) end(e *evidence) {
 		}
 	}
 	if len(f.left) > 0 {
-		add("claims left by kills              %d, of which %d reached the platform and %d did not", len(f.left), landed, len(f.left)-landed)
+		add("claims left by kills                    %d, of which %d reached the platform and %d did not", len(f.left), landed, len(f.left)-landed)
 	}
 	for _, phase := range slices.Sorted(maps.Keys(f.phases)) {
-		add("  killed %-25s  %d", phase, f.phases[phase])
+		add("  killed %-31s%d", phase, f.phases[phase])
 	}
 	accepted, lost, most, tries := 0, 0, 0, map[key]int{}
 	for _, r := range e.later {
@@ -91,8 +92,8 @@ func (f *figures) end(e *evidence) {
 		tries[key{r.TaskID, r.Target}]++
 		most = max(most, tries[key{r.TaskID, r.Target}])
 	}
-	add("retries that were accepted        %d, and the answers to %d were lost", accepted, lost)
-	add("most for one target               %d of %d", most, maxAttempts)
+	add("retries that were accepted              %d, and the answers to %d were lost", accepted, lost)
+	add("most for one target                     %d of %d", most, maxAttempts)
 	states, ends := map[string]int{}, map[string]int{}
 	for _, a := range e.ledger.attempts {
 		states[a.state]++
@@ -100,20 +101,20 @@ func (f *figures) end(e *evidence) {
 	for _, t := range e.ledger.targets {
 		ends[cmp.Or(t.outcome, "none")]++ // it waits, or a person stopped its task
 	}
-	add("attempts in the ledger            %v", states)
-	add("ends of targets                   %v", ends)
+	add("attempts in the ledger                  %v", states)
+	add("ends of targets                         %v", ends)
 	if n := len(e.waiting()); n > 0 {
-		add("  cannot have settled yet         %d devices", n)
+		add("  cannot have settled yet               %d devices", n)
 	}
 	_, fullest := e.bucket()
-	add("calls                             %d, at most %.1f above %d a second at once, of %d and %d in flight", len(e.calls), fullest, perSecond, burst, concurrency)
+	add("calls                                   %d, at most %.1f above %d a second at once, of %d and %d in flight", len(e.calls), fullest, perSecond, burst, concurrency)
 }
 
 // text is for whoever reads it. What a proof does not do is left out.
 func (f *figures) text() string {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-34s"+format+"\n", append([]any{name}, args...)...)
+		fmt.Fprintf(&b, "%-40s"+format+"\n", append([]any{name}, args...)...)
 	}
 	fmt.Fprintln(&b, f.title)
 	if f.cycles > 0 {

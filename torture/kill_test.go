@@ -11,15 +11,19 @@ import (
 // TestKilledAtAnyMoment kills the program with kill -9 again and again, on SQLite.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	p := newProof(t, *cyclesFlag+10, sqliteLedger(t.TempDir()))
+	newProof(t, *cyclesFlag*2+10, sqliteLedger(t.TempDir())).killed(*cyclesFlag)
+}
+
+// killed kills the program n times, whatever ledger it has.
+func (p *proof) killed(n int) {
 	d := p.launch() // so that there is a ledger
-	require.NoError(t, d.ready())
+	require.NoError(p.t, d.ready())
 	d.kill()
 	for range 4 {
 		p.w.grow()
 	}
-	for i := range *cyclesFlag {
-		p.cycle(long() || i < *cyclesFlag*2/3)
+	for p.f.kills < n {
+		p.cycle(long() || p.f.kills < n*2/3)
 	}
 	p.rest(3*time.Minute, p.young())
 }
@@ -88,8 +92,8 @@ func (p *proof) killSomehow(d *daemon) (how string) {
 		d.within(between(p.rand, 0, 400*time.Millisecond))
 		return "at a random time"
 	case n < 6 && p.ledger.file != "":
-		p.p.await(d, moment{"fresh", answered}, 1+p.rand.IntN(3), patience)
-		p.ledger.await(d, 1+p.rand.IntN(4), 100*time.Millisecond)
+		p.p.await(d, moment{"fresh", answered}, 1+p.rand.IntN(2), patience)
+		p.ledger.await(d, 1+p.rand.IntN(5), 100*time.Millisecond)
 		return "as the ledger was written"
 	case n < 9:
 		p.p.await(d, moment{"retry", arrived}, 1+p.rand.IntN(3), patience)
@@ -102,8 +106,8 @@ func (p *proof) killSomehow(d *daemon) (how string) {
 		d.within(between(p.rand, 0, 1500*time.Microsecond))
 		return "after its answer"
 	case n < 18:
-		p.p.await(d, moment{"fresh", answered}, 1+p.rand.IntN(3), patience)
-		d.within(between(p.rand, 0, 40*time.Millisecond))
+		p.p.await(d, moment{"fresh", answered}, 1+p.rand.IntN(2), patience)
+		d.within(between(p.rand, 0, 60*time.Millisecond))
 		return "after a read"
 	}
 	return p.stopThenKill(d)

@@ -38,7 +38,7 @@ func early(t *testing.T, how map[string]int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, SQLite, %d ledgers\n", t.Name(), rounds())
 	for _, moment := range slices.Sorted(maps.Keys(how)) {
-		fmt.Fprintf(&b, "killed %-50s%d\n", moment, how[moment])
+		fmt.Fprintf(&b, "killed %-33s%d\n", moment, how[moment])
 	}
 	return b.String()
 }

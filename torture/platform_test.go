@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ const (
 
 // moment is how far a call has come at the platform.
 type moment struct {
-	op    string // retry, show or list; fresh is a show of a task that was never retried
+	op    string // retry, show or list; fresh is a show of a task whose targets are due and were never retried
 	stage string
 }
 
@@ -52,14 +53,14 @@ type platform struct {
 	rand     *rand.Rand
 	arrivals []time.Time // of all calls
 	posts    []post
-	retried  map[string]bool // paths of tasks
+	fresh    map[string]bool // ids of tasks whose targets are due and were never retried
 }
 
 func newPlatform(t testing.TB, seed uint64, keys map[string]string) *platform {
 	p := &platform{
 		Emulator: emulator.New(emulator.Options{ProjectID: project, Region: region, Keys: keys, Signing: "derived", Seed: seed}),
 		rand:     rand.New(rand.NewPCG(seed, 1)),
-		retried:  map[string]bool{},
+		fresh:    map[string]bool{},
 	}
 	p.SetFault(p.fault)
 	p.server = httptest.NewServer(p)
@@ -96,15 +97,16 @@ func (p *platform) arrive(r *http.Request) (op string, before, after time.Durati
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.arrivals = append(p.arrivals, now)
-	switch task := strings.TrimSuffix(r.URL.Path, "/retry"); {
+	switch task := path.Base(strings.TrimSuffix(r.URL.Path, "/retry")); {
 	case r.Method == http.MethodPost:
-		op, p.retried[task] = "retry", true
+		op = "retry"
+		delete(p.fresh, task)
 		if by := signedBy.FindStringSubmatch(r.Header.Get("Authorization")); by != nil {
 			p.posts = append(p.posts, post{now, by[1]})
 		}
-	case strings.HasSuffix(task, "/batchtasks"):
+	case task == "batchtasks":
 		op = "list"
-	case !p.retried[task]:
+	case p.fresh[task]:
 		op = "fresh"
 	default:
 		op = "show"
@@ -156,6 +158,13 @@ func (p *platform) fault(c emulator.Call) emulator.Fault {
 		return ""
 	}
 	return pick(p.rand, retryFaults)
+}
+
+// isFresh notes that a task has targets that are due.
+func (p *platform) isFresh(task string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fresh[task] = true
 }
 
 // came gives when each call came, and by whom those that retry.

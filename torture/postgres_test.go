@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"retryd/internal/pgtest"
 )
 
@@ -25,16 +23,7 @@ func TestKilledAtAnyMomentOnPostgreSQL(t *testing.T) {
 	if !long() {
 		n = *cyclesFlag
 	}
-	p := newProof(t, n+10, postgresLedger(pgtest.Database(t)))
+	p := newProof(t, n*2+10, postgresLedger(pgtest.Database(t)))
 	p.settings.lease = ttl.String()
-	d := p.launch()
-	require.NoError(t, d.ready())
-	d.kill()
-	for range 4 {
-		p.w.grow()
-	}
-	for i := range n {
-		p.cycle(long() || i < n*2/3)
-	}
-	p.rest(3*time.Minute, p.young())
+	p.killed(n)
 }

@@ -66,25 +66,39 @@ func newFleet(t *testing.T) *fleet {
 	f.settings.lease = ttl.String()
 	f.settings.layout = together
 	f.spare = 2 * concurrency // of one that was frozen, and of one that was cut off
-	for range 6 {
-		f.w.grow()
+	for range 3 {             // all at once, where there is no ledger yet
+		f.launch()
 	}
-	f.start()
+	for _, d := range f.up {
+		f.ready(d)
+	}
+	var made int
+	require.NoError(t, f.sql.QueryRow(`SELECT count(*) FROM actions WHERE what = 'create ledger'`).Scan(&made))
+	if made != 1 {
+		f.broken("the making of a ledger is on record once", fmt.Sprintf("it is %d times", made), nil)
+	}
 	_, err = f.sql.Exec(chronicle)
 	require.NoError(t, err)
 	f.reigns = f.reigned
-	f.start()
-	f.start()
+	for range 6 {
+		f.w.grow()
+	}
 	return f
 }
 
-func (f *fleet) start() {
+func (f *fleet) start() { f.ready(f.launch()) }
+
+func (f *fleet) launch() *daemon {
 	f.file = filepath.Join(f.t.TempDir(), fmt.Sprintf("replica-%d.yaml", len(f.all)))
 	c := newCable(f.t, f.db.Address())
 	f.settings.store = strings.Replace(f.ledger.url, f.db.Address(), c.listener.Addr().String(), 1)
-	d := f.launch()
+	d := f.proof.launch()
 	f.cables[d] = c
 	f.up, f.all = append(f.up, d), append(f.all, d)
+	return d
+}
+
+func (f *fleet) ready(d *daemon) {
 	if err := d.ready(); err != nil {
 		f.broken("a replica starts", err.Error(), nil)
 	}

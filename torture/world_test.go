@@ -83,6 +83,7 @@ func (w *world) grow() {
 		firmware[1].Fate.Refused = true
 	}
 	w.add(c, emulator.Task{Name: "fw-" + name, Type: iotda.FirmwareUpgrade, Devices: firmware, ListTargets: w.rand.IntN(2) == 0}, false)
+	w.p.isFresh(c.tasks[0])
 	if w.rand.IntN(3) > 0 {
 		software := w.devices(name, 2+w.rand.IntN(4)) // the first of the same devices
 		w.add(c, emulator.Task{Name: "sw-" + name, Type: iotda.SoftwareUpgrade, Devices: software}, false)

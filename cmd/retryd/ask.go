@@ -47,6 +47,9 @@ func (d asker) ask(a *app, method, path string, timeout time.Duration) (string, 
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig, transport.DisableKeepAlives, transport.ForceAttemptHTTP2 = trust, true, false
+	if d.URL == "" { // it is this machine's own daemon: no proxy needs to see the password
+		transport.Proxy = nil
+	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -72,7 +72,7 @@ func (d *decoder) postgres(r rawStore, address string) Secret {
 		return ""
 	}
 	_, password := u.User.Password()
-	if (password || u.Query().Has("password")) && key == "url" {
+	if (password || u.Query().Has("password") || u.Query().Has("sslpassword")) && key == "url" {
 		d.problem(n, "url has a password in it, which everybody who reads the configuration sees: put the whole address into url_file, or the password into $PGPASSWORD or $PGPASSFILE")
 	}
 	return Secret(address)

@@ -101,7 +101,7 @@ func New(reg prometheus.Registerer, known Known) *Metrics {
 		Throttled:       f.counter("api_throttled_total", "Calls that the platform answered with flow control.", "connection"),
 		RateLimit:       f.gauge("rate_limit", "Calls a second that the connection may make, with those that share its budget. Throttling lowers it for a while.", "connection"),
 		ConnectionUp:    f.gauge("connection_up", "1 if the last reading of the connection's tasks succeeded; else 0, with the class of its error as reason.", "connection", "reason"),
-		ClockOffset:     f.gauge("clock_offset_seconds", "How far this machine's clock is ahead of the platform's.", "connection"),
+		ClockOffset:     f.gauge("clock_offset_seconds", "How far the ledger's clock, which is this machine's or the database's, is ahead of the platform's.", "connection"),
 		CredentialsEnd:  f.gauge("credentials_expiry_timestamp_seconds", "When the token or temporary key that the last call was made with ends, where that is known.", "connection"),
 		LeaseHeld:       f.gauge("lease_held", "1 if this replica drives the connection, 0 if another does, or nobody.", "connection"),
 		Surprises:       f.counter("platform_surprises_total", "Replies that contradict what is known of the platform.", "connection", "kind"),
@@ -198,7 +198,7 @@ func (m *Metrics) SetLease(connection string, held bool) {
 // drives it has them. What was counted here stays.
 func (m *Metrics) Standby(connection string) {
 	m.SetLease(connection, false)
-	for _, v := range []*prometheus.GaugeVec{m.Targets, m.Tasks, m.LastSuccess, m.NextSweep, m.ConnectionUp, m.ClockOffset, m.CredentialsEnd, m.OldestOpen} {
+	for _, v := range []*prometheus.GaugeVec{m.Targets, m.Tasks, m.LastSuccess, m.NextSweep, m.ConnectionUp, m.ClockOffset, m.CredentialsEnd, m.OldestOpen, m.RateLimit} {
 		v.DeletePartialMatch(prometheus.Labels{"connection": connection})
 	}
 }

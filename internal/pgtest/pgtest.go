@@ -3,6 +3,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -214,8 +217,18 @@ func find() (string, error) {
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin"} {
 		found, err := filepath.Glob(filepath.Join(pattern, "initdb"))
 		if err == nil && len(found) > 0 {
+			slices.SortFunc(found, func(a, b string) int { return cmp.Compare(version(a), version(b)) })
 			return filepath.Dir(found[len(found)-1]), nil // the newest
 		}
 	}
 	return "", errors.New("initdb is neither in $PATH nor where packages put it")
+}
+
+// version gives the first number in a path.
+func version(path string) float64 {
+	n, err := strconv.ParseFloat(regexp.MustCompile(`\d+(\.\d+)?`).FindString(path), 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }

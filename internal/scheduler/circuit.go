@@ -49,6 +49,13 @@ func (c *circuit) limit(readAt time.Time) int {
 	return c.size
 }
 
+// suspect has one call without proof open it, if there was no answer for a while.
+func (c *circuit) suspect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doubt()
+}
+
 // doubt has the first call after a while be a small one.
 func (c *circuit) doubt() {
 	if c.size == 0 && time.Since(c.answer) > trustFor {

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// clockMax is how far this machine's clock may be off before nothing is claimed, given up or
+// clockMax is how far the ledger's clock may be off before nothing is claimed, given up or
 // deleted by it.
 const clockMax = 5 * time.Minute
 
@@ -20,11 +20,15 @@ func (c *connection) clockTrouble() string {
 	}
 	ahead := c.o.Store.Now().Sub(date.Add(time.Since(at)))
 	c.o.Metrics.ClockOffset.WithLabelValues(c.name).Set(ahead.Seconds())
+	whose := "this machine's"
+	if c.o.Store.Shared() {
+		whose = "the database's"
+	}
 	switch {
 	case ahead > clockMax:
-		return fmt.Sprintf("clock: this machine's is %s ahead of the platform's: set it", ahead.Round(time.Second))
+		return fmt.Sprintf("clock: %s is %s ahead of the platform's: set it", whose, ahead.Round(time.Second))
 	case ahead < -clockMax:
-		return fmt.Sprintf("clock: this machine's is %s behind the platform's: set it", (-ahead).Round(time.Second))
+		return fmt.Sprintf("clock: %s is %s behind the platform's: set it", whose, (-ahead).Round(time.Second))
 	}
 	return ""
 }

@@ -22,9 +22,11 @@ type drive struct {
 	ttl    time.Duration
 
 	// Of the replica that looks who is to drive what; it does so with Scheduler.applying.
-	unheld  int       // looks in a row at which nobody held it
-	refused string    // why it was not taken, as said last
-	stoodIn time.Time // when it was taken although it is another replica's to drive
+	unheld    int       // looks in a row at which nobody held it
+	said      string    // why it was not taken, as said last
+	refused   string    // why it was not taken the last time
+	refusedAt time.Time // when that was; zero = it has been taken since
+	stoodIn   time.Time // when it was taken although it is another replica's to drive
 
 	mu     sync.Mutex
 	lease  store.Lease
@@ -35,6 +37,7 @@ type drive struct {
 	timer  *time.Timer
 	down   gap      // the last time in which nobody drove it
 	covers []string // identities of the connections that it is held for
+	by     string   // the other replica that drives it
 }
 
 // under gives the ledger under the lease: without one, each write is refused.
@@ -49,7 +52,7 @@ func (d *drive) under() *store.Store {
 
 // take begins to drive some connections under a lease that was asked for at begun.
 func (d *drive) take(a store.Acquired, covers []string, begun time.Time) {
-	d.unheld, d.refused = 0, ""
+	d.unheld, d.said, d.refusedAt = 0, "", time.Time{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lease, d.held, d.covers = a.Lease, true, covers
@@ -96,6 +99,22 @@ func (d *drive) lose() {
 	d.live = nil
 }
 
+// setBy notes which other replica drives it, and tells whether that is news.
+func (d *drive) setBy(replica string) (news bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	news = d.by != replica
+	d.by = replica
+	return news
+}
+
+// drivenBy gives the other replica that drives it.
+func (d *drive) drivenBy() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.by
+}
+
 // holds gives the lease, if there is one.
 func (d *drive) holds() (store.Lease, bool) {
 	d.mu.Lock()
@@ -132,7 +151,7 @@ func (d *drive) coversAll(identities []string) bool {
 func (d *drive) widen(covers []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.covers, d.refused = covers, ""
+	d.covers, d.said, d.refusedAt = covers, "", time.Time{}
 }
 
 // mayPost tells whether enough of the lease is left to send something. A machine that was

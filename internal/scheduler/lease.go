@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"retryd/internal/store"
 )
@@ -25,9 +24,6 @@ const (
 	// giveUp is how long giving leases back may take: they end by themselves.
 	giveUp = 2 * time.Second
 )
-
-// ErrDriven is in the chain of the error for a connection that another process drives.
-var ErrDriven = errors.New("another retryd drives it")
 
 // driveOf gives the drive of a budget. The caller holds s.mu.
 func (s *Scheduler) driveOf(budget string) *drive {
@@ -122,17 +118,19 @@ func (s *Scheduler) share(ctx context.Context) error {
 		}
 		to = assign(replicas)
 	}
+	var errs []error
 	for _, d := range s.allDrives() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		h := held[d.budget]
-		if err := s.shareOne(ctx, d, me, h, to[d.budget]); err != nil {
-			return err
+		if err := s.shareOne(ctx, d, me, h, to[d.budget]); err != nil { // which is no reason to leave the others alone
+			errs = append(errs, err)
+			continue
 		}
-		s.sayLeftOut(d, me.Budgets[d.budget], h, replicas)
+		s.sayWho(d, me.Budgets[d.budget], h, replicas)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // shareOne is share for one budget, which is held like that in the ledger and assigned to a replica.
@@ -147,6 +145,7 @@ func (s *Scheduler) shareOne(ctx context.Context, d *drive, me store.Replica, h 
 		for _, c := range s.giveBack(ctx, d) {
 			s.o.Metrics.Standby(c.name)
 		}
+	case time.Since(d.refusedAt) < s.o.LeaseTTL/3: // to ask keeps everybody from writing
 	case mine && !d.coversAll(connections):
 		return s.widen(ctx, d, me)
 	case mine:
@@ -174,7 +173,7 @@ func (s *Scheduler) widen(ctx context.Context, d *drive, me store.Replica) error
 		return err
 	}
 	if taken != "" {
-		s.sayNotTaken(d, zap.InfoLevel, taken)
+		s.sayNotTaken(d, taken)
 		return nil
 	}
 	d.widen(me.Budgets[d.budget])
@@ -182,23 +181,33 @@ func (s *Scheduler) widen(ctx context.Context, d *drive, me store.Replica) error
 	return nil
 }
 
-func (s *Scheduler) sayNotTaken(d *drive, level zapcore.Level, why string) {
-	if d.refused != why {
-		d.refused = why
-		s.o.Log.Log(level, "the budget is not taken", zap.String("budget", d.budget), zap.String("why", why))
+func (s *Scheduler) sayNotTaken(d *drive, why string) {
+	what, _, _ := strings.Cut(why, " until ") // which changes
+	if d.said != what {
+		s.o.Log.Info("the budget is not taken", zap.String("budget", d.budget), zap.String("why", why))
 	}
+	d.said, d.refused, d.refusedAt = what, why, time.Now()
 }
 
-// sayLeftOut says which connections nobody drives: the replica that drives their budget has another
-// configuration, with a budget of the same name.
-func (s *Scheduler) sayLeftOut(d *drive, connections []string, h store.Holding, replicas []store.Replica) {
+// sayWho says which other replica drives a budget, once for each, and which connections nobody drives:
+// the replica that drives their budget has another configuration, with a budget of the same name.
+func (s *Scheduler) sayWho(d *drive, connections []string, h store.Holding, replicas []store.Replica) {
 	i := slices.IndexFunc(replicas, func(r store.Replica) bool { return r.ID == h.Holder })
-	if i < 0 || h.Holder == s.o.Replica.ID {
+	if len(connections) == 0 || i < 0 || h.Holder == s.o.Replica.ID {
+		d.setBy("")
 		return
+	}
+	if d.setBy(h.Holder) {
+		s.o.Log.Info("another replica drives the budget", zap.String("budget", d.budget), zap.Int64("lease", h.Token), zap.String("replica", h.Holder),
+			zap.String("host", replicas[i].Host), zap.String("version", replicas[i].Version), zap.String("config_hash", replicas[i].ConfigHash))
 	}
 	left := slices.DeleteFunc(slices.Clone(connections), func(one string) bool { return slices.Contains(replicas[i].Budgets[d.budget], one) })
 	if len(left) > 0 {
-		s.sayNotTaken(d, zap.WarnLevel, fmt.Sprintf("nobody drives %s: %s drives the budget, and does not have that in its configuration", strings.Join(left, ", "), h.Holder))
+		why := fmt.Sprintf("%s drives the budget, and does not have them in its configuration", h.Holder)
+		if d.said != why {
+			s.o.Log.Warn("nobody drives some connections of the budget", zap.String("budget", d.budget), zap.Strings("connections", left), zap.String("why", why))
+		}
+		d.said = why
 	}
 }
 
@@ -223,7 +232,7 @@ func (s *Scheduler) take(ctx context.Context, d *drive, me store.Replica) error 
 	}
 	log := s.o.Log.With(zap.String("budget", d.budget))
 	if a.Taken != "" {
-		s.sayNotTaken(d, zap.InfoLevel, a.Taken)
+		s.sayNotTaken(d, a.Taken)
 		return nil
 	}
 	d.take(a, me.Budgets[d.budget], begun)
@@ -334,6 +343,7 @@ func (s *Scheduler) keepLeases(ctx context.Context, fail func(error)) {
 
 // followLeases takes and gives back budgets as replicas come and go.
 func (s *Scheduler) followLeases(ctx context.Context) {
+	failed := false
 	for {
 		sleep(ctx, lookEvery)
 		if ctx.Err() != nil {
@@ -344,60 +354,27 @@ func (s *Scheduler) followLeases(ctx context.Context) {
 		err := s.share(looking)
 		cancel()
 		s.applying.Unlock()
-		if err != nil && ctx.Err() == nil {
-			s.o.Log.Debug("the leases cannot be read", zap.Error(err))
+		if err != nil && ctx.Err() == nil && !failed {
+			s.o.Log.Error("budgets cannot be taken or given back", zap.Error(err))
 		}
+		if err == nil && failed {
+			s.o.Log.Info("budgets can be taken and given back again")
+		}
+		failed = err != nil
 	}
 }
 
-// hold takes the budgets of some connections for as long as one sweep takes, until the function
-// that it gives is called.
-func (s *Scheduler) hold(ctx context.Context, connections []*connection) (release func(), err error) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	me := s.replica()
-	for _, c := range connections {
-		if _, held := c.drive.holds(); held {
-			continue
-		}
-		if err := s.take(ctx, c.drive, me); err != nil {
-			s.leave()
-			return nil, err
-		}
-		if _, held := c.drive.holds(); !held {
-			why := c.drive.refused
-			s.leave()
-			return nil, fmt.Errorf("connection %s: %w: %s", c.name, ErrDriven, why)
-		}
-	}
-	if err := s.sayAlive(ctx); err != nil { // not before: others would make room for a replica that may leave at once
-		s.leave()
-		return nil, err
-	}
-	renewing, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if s.o.Store.Shared() {
-			s.keepLeases(renewing, func(error) {})
-		}
-	}()
-	return func() {
-		stop()
-		<-done
-		s.applying.Lock()
-		defer s.applying.Unlock()
-		s.leave()
-	}, nil
-}
-
-// Drives lists the connections that this replica drives, and those that it does not.
+// Drives lists the connections that this replica drives, and those that it does not, with who does.
 func (s *Scheduler) Drives() (driven, others []string) {
 	for _, c := range s.all() {
 		if c.drives() {
 			driven = append(driven, c.name)
 		} else {
-			others = append(others, c.name)
+			text := c.name
+			if by := c.drive.drivenBy(); by != "" {
+				text += " (" + by + " does)"
+			}
+			others = append(others, text)
 		}
 	}
 	return driven, others

@@ -178,7 +178,7 @@ func TestAConnectionThatNobodyDrivesForItsBudgetHasANameTwiceIsSaid(t *testing.T
 	soon(t, "it drives", func() bool { return a.drives("here") })
 	b := join(t, address, "b", toIdle(t, "there", "account"))
 	soon(t, "it says so", func() bool {
-		return b.logs.FilterLevelExact(zap.WarnLevel).FilterMessage("the budget is not taken").Len() == 1
+		return b.logs.FilterLevelExact(zap.WarnLevel).FilterMessage("nobody drives some connections of the budget").Len() == 1
 	})
 	require.Zero(t, metric(t, b.world, "retryd_lease_held", "connection=there"))
 }

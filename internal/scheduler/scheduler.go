@@ -133,6 +133,9 @@ func (s *Scheduler) Apply(setup Setup) {
 	}
 	for _, c := range after {
 		s.o.Metrics.AddConnection(c.name, c.client.Budget().PerSecond())
+		if running != nil && !c.drives() {
+			s.o.Metrics.Standby(c.name)
+		}
 	}
 	if running == nil {
 		return
@@ -239,6 +242,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.running = ctx
 	s.mu.Unlock()
 	err := s.share(ctx)
+	if err != nil && s.o.Store.Shared() { // it tries again
+		s.o.Log.Error("budgets cannot be taken", zap.Error(err))
+		err = nil
+	}
 	s.applying.Unlock()
 	s.mu.Lock()
 	s.shared = err == nil
@@ -296,7 +303,9 @@ func (s *Scheduler) once(ctx context.Context, names []string) ([]Report, error) 
 			return nil, fmt.Errorf("there is no policy %q in the configuration", name)
 		}
 	}
-	connections := s.all()
+	connections := slices.DeleteFunc(s.all(), func(c *connection) bool {
+		return len(names) > 0 && !slices.ContainsFunc(c.current(), func(p *policy.Policy) bool { return slices.Contains(names, p.Name) })
+	})
 	if len(connections) > 0 && connections[0].dry == nil {
 		release, err := s.hold(ctx, connections)
 		if err != nil {

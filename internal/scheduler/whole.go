@@ -152,7 +152,7 @@ func (t *taskSweep) sendWhole(ctx context.Context, targets []target, first iotda
 	if err != nil || t.closedBy[t.task.ID] != "" {
 		return err
 	}
-	if t.circuit.limit(readAt); t.circuit.open() {
+	if t.circuit.suspect(); t.circuit.open() { // only then by name: it would keep the whole task waiting
 		return t.probe(ctx, targets, readAt)
 	}
 	free, err := t.client.Acquire(ctx)

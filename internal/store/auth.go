@@ -47,7 +47,7 @@ func (s *Store) BeginAuth(ctx context.Context, hash string, within time.Duration
 	return id, until, nil
 }
 
-// EndAuth writes what came of the call: a refusal stays on record for 5 minutes.
+// EndAuth writes what came of the call: a refusal stays on record, as of now.
 func (s *Store) EndAuth(ctx context.Context, id int64, refused bool) error {
 	return s.txIn(ctx, credentials, func(tx *tx) error {
 		query, args := `DELETE FROM auth_failures WHERE id = ?`, []any{id}

@@ -63,7 +63,7 @@ type Replica struct {
 // Holding is how a budget is driven.
 type Holding struct {
 	Lease
-	Acquired time.Time // zero = nobody holds it
+	Acquired time.Time // when it changed hands last
 	Renewed  time.Time // when its holder last said so
 	Expires  time.Time
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -60,8 +61,17 @@ func (c *check) sqliteSchema(ctx context.Context) (want, have map[string]string,
 var (
 	tableForm  = regexp.MustCompile(`(?s)CREATE TABLE (\w+) \((.*?)\n\);`)
 	columnForm = regexp.MustCompile(`(?m)^ {4}(\w+) +(TEXT|BIGINT|BOOLEAN|BYTEA)\b`)
-	indexForm  = regexp.MustCompile(`CREATE (UNIQUE )?INDEX (\w+)`)
+	// As the migrations and as the database write an index.
+	indexForm = regexp.MustCompile(`CREATE (UNIQUE )?INDEX (\w+) ON [\w."]+ (?:USING \w+ )?\(([^)]*)\)(?:\s+WHERE ([^;]*))?`)
+	quoted    = regexp.MustCompile(`'[^']*'`)
 )
+
+// index gives the name of an index, and what of it the database writes as the migrations do.
+func index(match []string) (name, text string) {
+	words := quoted.FindAllString(match[4], -1)
+	slices.Sort(words)
+	return "index " + match[2], fmt.Sprintf("%s(%s) where %s", strings.ToLower(match[1]), match[3], strings.Join(slices.Compact(words), " "))
+}
 
 // postgresSchema compares with what the migrations say: a database to make one in is not at hand.
 // Other tables of the database are nobody's business here.
@@ -79,8 +89,9 @@ func (c *check) postgresSchema(ctx context.Context) (want, have map[string]strin
 				want["column "+table[1]+"."+column[1]] = strings.ToLower(column[2])
 			}
 		}
-		for _, index := range indexForm.FindAllStringSubmatch(string(text), -1) {
-			want["index "+index[2]] = strings.ToLower(strings.TrimSpace(index[1]))
+		for _, match := range indexForm.FindAllStringSubmatch(string(text), -1) {
+			name, text := index(match)
+			want[name] = text
 		}
 		return err
 	})
@@ -90,13 +101,16 @@ func (c *check) postgresSchema(ctx context.Context) (want, have map[string]strin
 	return want, have, each(ctx, c, func(rows *sql.Rows) error {
 		var table, name, text string
 		err := rows.Scan(&table, &name, &text)
+		if match := indexForm.FindStringSubmatch(text); match != nil {
+			name, text = index(match)
+		}
 		if ours[table] {
 			have[name] = text
 		}
 		return err
 	}, `SELECT table_name, 'column ' || table_name || '.' || column_name, data_type FROM information_schema.columns
 			WHERE table_schema = current_schema()
-		UNION ALL SELECT t.relname, 'index ' || i.relname, CASE WHEN NOT indisvalid THEN 'invalid' WHEN indisunique THEN 'unique' ELSE '' END
+		UNION ALL SELECT t.relname, 'index ' || i.relname, CASE WHEN indisvalid THEN pg_get_indexdef(i.oid) ELSE 'invalid' END
 			FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
 			WHERE i.relnamespace = current_schema()::regnamespace AND NOT indisprimary`)
 }
