@@ -11,9 +11,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"retryd/internal/emulator"
 	"retryd/internal/iotdaclient"
 	"retryd/internal/metrics"
 	"retryd/internal/pgtest"
+	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
 )
@@ -68,7 +70,10 @@ func prepare(t *testing.T, address, id string, connections ...scheduler.Connecti
 
 // toIdle is a connection to a platform that is empty.
 func toIdle(t *testing.T, name, budget string) scheduler.Connection {
-	w := newWorld(t)
+	return newWorld(t).connection(t, name, budget)
+}
+
+func (w *world) connection(t *testing.T, name, budget string) scheduler.Connection {
 	client, err := iotdaclient.New(iotdaclient.Options{
 		Name: name, Endpoint: "http://127.0.0.1:1", Region: "cn-north-4", ProjectID: project,
 		Credentials: iotdaclient.Key{AccessKey: "key", SecretKey: w.secret, Signing: iotdaclient.SigningDerived},
@@ -181,4 +186,35 @@ func TestAConnectionThatNobodyDrivesForItsBudgetHasANameTwiceIsSaid(t *testing.T
 		return b.logs.FilterLevelExact(zap.WarnLevel).FilterMessage("nobody drives some connections of the budget").Len() == 1
 	})
 	require.Zero(t, metric(t, b.world, "retryd_lease_held", "connection=there"))
+}
+
+func TestALedgerThatHangsAfterACallIsSaidAndGotOver(t *testing.T) {
+	t.Parallel()
+	address := pgtest.Database(t)
+	platform := newWorld(t)
+	task := platform.campaign(failing("d", 1, 1)...)
+	m := prepare(t, address, "a", platform.connection(t, "prod", "account"))
+	hangs := make(chan func(), 1)
+	platform.e.SetFault(func(c emulator.Call) emulator.Fault {
+		if c.Op == "RetryBatchTask" {
+			hangs <- blocked(t, address)
+		}
+		return ""
+	})
+	swept := make(chan error, 1)
+	go func() {
+		_, err := m.s.Sweep(context.Background(), nil)
+		swept <- err
+	}()
+	goOn := <-hangs
+	soon(t, "it is not ready", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		err := m.s.Ready(ctx)
+		return err != nil && err.Error() == "1 answers of the platform wait to be written to the ledger"
+	})
+	goOn()
+	require.NoError(t, <-swept)
+	require.NoError(t, m.s.Ready(t.Context()))
+	require.Equal(t, policy.Accepted, m.record(m.ledger, task, "d-00000").State)
 }

@@ -90,6 +90,12 @@ func TestEachThingThatIsWrongWithALedgerIsFound(t *testing.T) {
 				store.Finding{Kind: store.FoundWord, Where: "table targets, column state", What: `"lost", in 1 rows`}},
 			{`ALTER TABLE ticks ADD COLUMN more TEXT`, `ALTER TABLE ticks DROP COLUMN more`, 0,
 				store.Finding{Kind: store.FoundSchema}},
+			{`DROP INDEX attempts_open_whole; CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id, n)
+				WHERE state IN ('claimed', 'accepted', 'unknown') AND device_id = '*'`,
+				`DROP INDEX attempts_open_whole; ` + openWhole, 0, store.Finding{Kind: store.FoundSchema}},
+			{`DROP INDEX attempts_open_whole; CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id)
+				WHERE state IN ('claimed', 'accepted') AND device_id = '*'`,
+				`DROP INDEX attempts_open_whole; ` + openWhole, 0, store.Finding{Kind: store.FoundSchema}},
 			{`DROP INDEX attempts_open_device`, ``, 0,
 				store.Finding{Kind: store.FoundSchema, Where: "index attempts_open_device", What: "it is missing"}},
 		} {
@@ -182,3 +188,7 @@ func TestACopyIsWholeThoughTheLedgerIsWrittenMeanwhile(t *testing.T) {
 		require.NoError(t, restored.Close())
 	})
 }
+
+// openWhole is as the migrations have it.
+const openWhole = `CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id)
+    WHERE state IN ('claimed', 'accepted', 'unknown') AND device_id = '*'`
