@@ -50,11 +50,11 @@ month: ## simulate 30 days of configs/fleet.yaml, and two years of clocks; print
 	go test -count=1 -v -timeout 40m -run 'ThirtyDays|TwoYears|Throttling|ReloadUnderLoad|WrongKeyForAnHour' ./internal/scheduler -whole-fleet
 
 .PHONY: torture
-torture: ## kill, freeze and cut off the real binary 772 times, on SQLite and PostgreSQL; print the figures (9 min)
+torture: ## kill, freeze and cut off the real binary 772 times, on SQLite and PostgreSQL; print the figures (6 min)
 	go test -v -count=1 -timeout 30m ./torture -cycles 500 -events 72
 
 .PHONY: mutants
-mutants: ## take each guard out of a copy and see a proof fail (5 min)
+mutants: ## take each guard out of a copy and see a proof fail (3 min)
 	go test -v -count=1 -timeout 30m -run Guard ./torture -mutants
 
 .PHONY: fuzz

@@ -27,7 +27,7 @@ var all = []mutant{
 	{"the claim's compare-and-set", "internal/store/claim.go", `case r.N != c.LastN:`, `case false:`,
 		"./internal/store", "TestAClaimDropsWhatFailsACheckAndTakesTheRest"},
 	{"the claim's count", "internal/store/claim.go", `case r.Counted >= c.Max:`, `case false:`,
-		"./internal/store", "TestNoSequenceOfEventsBreaksACount"},
+		"./internal/store", "TestAClaimDropsWhatFailsACheckAndTakesTheRest"},
 	{"the claim's look at open attempts", "internal/store/claim.go", `case r.OpenTask != "":` + "\n\t\treturn", `case false:` + "\n\t\treturn",
 		"./internal/store", "TestAClaimDropsWhatFailsACheckAndTakesTheRest"},
 	{"the fencing check", "internal/store/lease.go", `if errors.Is(err, sql.ErrNoRows) || err == nil && token != s.lease.Token {`, `if err = nil; false {`,

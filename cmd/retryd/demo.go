@@ -54,6 +54,7 @@ func (c demoCmd) Run(a *app) (err error) {
 	}
 	cfg.Store.Path = filepath.Join(folder, "retryd.db")
 	h := build(cfg, config.Log{Level: "warn", Format: "console"}, a.stderr)
+	h.demo = true
 	defer h.close()
 	if err := h.open(a, h.ledger(store.Options{Create: true})); err != nil {
 		return errors.Join(err, platform.Close())

@@ -54,9 +54,11 @@ func (r runCmd) Run(a *app) error {
 	defer s.Close()
 	h.metrics.Reloaded(true, c.Hash, time.Now())
 	h.log.Info("retryd starts", zap.String("version", readVersion().Version), zap.Strings("config", c.Files), zap.String("config_hash", c.Hash),
-		zap.String("ledger", c.Store.Where()), zap.String("listen", listener.Addr().String()),
+		zap.String("replica", h.replica.ID), zap.String("ledger", c.Store.Where()), zap.String("listen", listener.Addr().String()),
 		zap.Int("connections", len(c.Connections)), zap.Int("policies", len(c.Policies)))
-	h.greetLedger()
+	if backup := h.store.Backup(); backup != "" {
+		h.log.Info("the ledger has a new schema; a copy of it as it was is kept", zap.String("copy", backup))
+	}
 	reloads := &reloader{a: a, h: h, s: s, current: c, door: newDoor(c.Server.Web)}
 	follow := func(ctx context.Context) error {
 		reloads.follow(ctx, hup, r.every())
@@ -73,14 +75,4 @@ func (r runCmd) every() time.Duration {
 		return 0
 	}
 	return max(r.AutoReloadEvery, 100*time.Millisecond)
-}
-
-// greetLedger says what is remarkable about the ledger that was opened.
-func (h *house) greetLedger() {
-	if backup := h.store.Backup(); backup != "" {
-		h.log.Info("the ledger has a new schema; a copy of it as it was is kept", zap.String("copy", backup))
-	}
-	if h.store.Created() {
-		h.log.Warn("the ledger is new: attempts made before are not known, and every failed target starts at its first attempt", zap.String("ledger", h.store.Where()))
-	}
 }

@@ -53,6 +53,8 @@ type house struct {
 	guards   *iotdaclient.Guards
 	budgets  map[string]*iotdaclient.Budget // by name; those of one connection by its identity
 	sources  map[sourceKey]iotdaclient.Source
+	demo     bool
+	replica  store.Replica // this process, to others with the same ledger
 	store    *store.Store
 	refusals *store.Store // of credentials, where there is no ledger
 }
@@ -69,7 +71,7 @@ type sourceKey struct {
 func build(c *config.Config, logs config.Log, w io.Writer) *house {
 	h := &house{
 		config: c, level: zap.NewAtomicLevelAt(level(logs.Level)), registry: prometheus.NewRegistry(), guards: iotdaclient.NewGuards(),
-		budgets: map[string]*iotdaclient.Budget{}, sources: map[sourceKey]iotdaclient.Source{},
+		budgets: map[string]*iotdaclient.Budget{}, sources: map[sourceKey]iotdaclient.Source{}, replica: replica(),
 	}
 	h.log = logger(logs.Format, h.level, w)
 	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -199,6 +201,9 @@ func (h *house) open(a *app, o store.Options) (err error) {
 	}
 	h.metrics.Ledger(created, h.store.Sizes)
 	if h.store.Created() && o.Path+o.URL != "" {
+		if !h.demo {
+			h.log.Warn("the ledger is new: attempts made before are not known, and every failed target starts at its first attempt", zap.String("ledger", h.store.Where()))
+		}
 		err := errors.Join(h.adoptRefusals(a), h.store.Announce(a.ctx, store.Action{Who: who(), Source: "retryd", What: "create ledger", Subject: h.config.Store.Where()}))
 		if err != nil {
 			return errors.Join(err, h.store.Close())
@@ -233,7 +238,7 @@ func (h *house) scheduler(watch func(scheduler.Event)) (*scheduler.Scheduler, er
 		return nil, err
 	}
 	return scheduler.New(scheduler.Options{
-		Setup: setup, Store: h.store, Metrics: h.metrics, Log: h.log, Watch: watch, Replica: replica(), LeaseTTL: h.config.Lease.TTL,
+		Setup: setup, Store: h.store, Metrics: h.metrics, Log: h.log, Watch: watch, Replica: h.replica, LeaseTTL: h.config.Lease.TTL,
 	}), nil
 }
 

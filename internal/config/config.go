@@ -64,7 +64,7 @@ func (c *Config) NeedRestart(running *Config) Problems {
 		{"listen", c.raw.Server.at, c.Server.Listen != running.Server.Listen},
 		{"web_config", c.raw.Server.at, c.Server.Web.Path != running.Server.Web.Path},
 		{"format", c.raw.Log.at, c.Log.Format != running.Log.Format},
-		{"url", c.raw.Store.at, c.Store.Path != running.Store.Path || c.Store.URL != running.Store.URL},
+		{c.raw.Store.urlKey(), c.raw.Store.at, c.Store.Path != running.Store.Path || c.Store.URL != running.Store.URL},
 		{"ttl", c.raw.Lease.at, c.Lease.TTL != running.Lease.TTL},
 	} {
 		if key.changed {

@@ -202,3 +202,33 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+func TestALedgerThatOthersCanReadIsWarnedOf(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string, mode os.FileMode) {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), mode))
+	}
+	warned := func(store string) (texts []string) {
+		base, err := os.ReadFile("testdata/bad/store-empty.yaml")
+		require.NoError(t, err)
+		text, _, _ := strings.Cut(string(base), "store:")
+		c, err := config.Parse(filepath.Join(folder, "f.yaml"), []byte(text+"store: {"+store+"}\n"), func(string) (string, bool) { return "", false })
+		require.NoError(t, err)
+		for _, w := range c.Warnings {
+			texts = append(texts, w.Message)
+		}
+		return texts
+	}
+	require.Empty(t, warned(`url: "postgres://retryd@127.0.0.1/retryd"`))
+	require.Empty(t, warned(`url: "postgres:///retryd?host=/run/postgresql"`))
+	require.Empty(t, warned(`url: "postgres://retryd@db.example/retryd?sslmode=verify-full"`))
+	for _, mode := range []string{"", "?sslmode=disable", "?sslmode=prefer"} {
+		require.Contains(t, strings.Join(warned(`url: "postgres://retryd@db.example/retryd`+mode+`"`), ""), "add sslmode=verify-full")
+	}
+	write("url", "postgres://retryd:hunter2@127.0.0.1/retryd\n", 0o600)
+	require.Empty(t, warned(`url_file: url`))
+	require.NoError(t, os.Chmod(filepath.Join(folder, "url"), 0o644))
+	texts := strings.Join(warned(`url_file: url`), "")
+	require.Contains(t, texts, "chmod 600")
+	require.NotContains(t, texts, "hunter2")
+}

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +77,13 @@ func (d *decoder) postgres(r rawStore, address string) Secret {
 	_, password := u.User.Password()
 	if (password || u.Query().Has("password") || u.Query().Has("sslpassword")) && key == "url" {
 		d.problem(n, "url has a password in it, which everybody who reads the configuration sees: put the whole address into url_file, or the password into $PGPASSWORD or $PGPASSFILE")
+	}
+	mode := u.Query().Get("sslmode")
+	if host := cmp.Or(u.Hostname(), u.Query().Get("host")); !loopback(host) && !strings.HasPrefix(host, "/") && !slices.Contains([]string{"require", "verify-ca", "verify-full"}, mode) {
+		d.warn(n, "whoever is between this machine and the database can read and change the ledger: add sslmode=verify-full to the address")
+	}
+	if info, err := os.Stat(d.path(n, r.URLFile)); err == nil && key != "url" && password && info.Mode().Perm()&0o004 != 0 {
+		d.warn(n, "everybody on this machine can read the password in url_file: chmod 600")
 	}
 	return Secret(address)
 }

@@ -105,6 +105,14 @@ type rawStore struct {
 	Retention time.Duration `key:"retention"`
 }
 
+// urlKey gives the key that says where the ledger is.
+func (r *rawStore) urlKey() string {
+	if r.has("url_file") {
+		return "url_file"
+	}
+	return "url"
+}
+
 func (r *rawStore) defaults() { r.URL, r.Retention = "sqlite:retryd.db", 90*day }
 
 type rawLease struct {

@@ -147,7 +147,11 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 		}
 		w.failed[t.ID] = true
 		r.Problems = append(r.Problems, fmt.Errorf("task %s: %w", t.ID, err))
-		w.log.Warn("a task could not be finished", zap.String("task", t.ID), zap.String("task_name", t.Name), zap.Error(err))
+		level := zap.WarnLevel
+		if ctx.Err() != nil { // it is handed over, or goes on with the next start
+			level = zap.InfoLevel
+		}
+		w.log.Log(level, "a task could not be finished", zap.String("task", t.ID), zap.String("task_name", t.Name), zap.Error(err))
 		w.surprise(err)
 		// A probe that failed is enough for one run: each costs a target an attempt.
 		if ctx.Err() != nil || stop || errors.Is(err, errUnknown) && w.circuit.open() {

@@ -12,7 +12,7 @@ import (
 // remedies say what a fault of SQLite's file is, and what is to be done. Whatever a transaction
 // that failed by one had written is undone.
 var remedies = map[int]string{
-	sqlite3.SQLITE_FULL:     "the ledger's disk is full: free some space, and retryd goes on by itself",
+	sqlite3.SQLITE_FULL:     "the disk is full: free some space; a daemon that runs then goes on by itself",
 	sqlite3.SQLITE_IOERR:    "the ledger's disk cannot be read or written: look at its health, at its free space and at limits on the size of files",
 	sqlite3.SQLITE_READONLY: "the ledger's file, its folder or the file system is read-only: make it writable for the user that retryd runs as",
 	sqlite3.SQLITE_CANTOPEN: "the ledger's file cannot be opened: look at the rights of the file and of its folder, which the user that retryd runs as needs to write in, and whether the file system is read-only",
@@ -22,11 +22,11 @@ var remedies = map[int]string{
 	sqlite3.SQLITE_NOTADB:   damaged,
 }
 
-const damaged = "the ledger's file is damaged: stop retryd, keep the file, run `retryd ledger check`, and restore a backup as docs/ledger.md says"
+const damaged = "the ledger's file is damaged: stop retryd, keep the file, and restore a backup as docs/ledger.md says; `retryd ledger check` tells more where it can"
 
 // postgresRemedies are the same of PostgreSQL, by SQLSTATE.
 var postgresRemedies = map[string]string{
-	"53100": "the database's disk is full: free some space there, and retryd goes on by itself",
+	"53100": "the database's disk is full: free some space there; a daemon that runs then goes on by itself",
 	"25006": "the database takes no writes: it is a standby, or was made read-only; let store.url name the one that does",
 	"42501": "the user of store.url lacks a right",
 	"57P01": "the database is being stopped",

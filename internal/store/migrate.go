@@ -84,6 +84,8 @@ func (s *Store) checkVersion(ctx context.Context) error {
 		return err
 	}
 	switch {
+	case version == 0 && !s.o.Create && s.o.Path != "":
+		return fmt.Errorf("ledger %s has nothing in it: %w; put the ledger back that was there, if there was one", s.Where(), ErrNoLedger)
 	case version > schemaVersion:
 		return fmt.Errorf("ledger %s has schema %d, this program knows %d: %w", s.Where(), version, schemaVersion, ErrNewer)
 	case version < schemaVersion && (s.o.ReadOnly || s.o.Join):

@@ -19,6 +19,9 @@ func (s *Store) openFile(ctx context.Context) error {
 		return err
 	}
 	var err error
+	if s.opened, err = os.Stat(s.o.Path); err != nil {
+		return fmt.Errorf("open ledger: %w", err)
+	}
 	if s.read, err = openSQLite(s.o.Path, "ro"); err != nil {
 		return err
 	}
@@ -79,6 +82,18 @@ func (s *Store) file() error {
 		return fmt.Errorf("create ledger: %w", err)
 	}
 	return f.Close()
+}
+
+// inPlace tells whether the file that is open is the one that the next start will open: what is
+// written into one that was deleted, or moved away, is forgotten with the process.
+func (s *Store) inPlace() error {
+	if s.opened == nil {
+		return nil
+	}
+	if info, err := os.Stat(s.o.Path); err != nil || !os.SameFile(info, s.opened) {
+		return fmt.Errorf("ledger %s was deleted, or another file was put in its place: put it back, or a backup of it, and restart retryd", s.o.Path)
+	}
+	return nil
 }
 
 // synchronous(2) is FULL: a commit is on the disk before the request that it is for. The limit

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -39,7 +40,8 @@ type Store struct {
 	leasing *db    // PostgreSQL's for the leases alone: they do not wait for claims that wait for each other
 	clock   *clock // of PostgreSQL
 	lock    *flock.Flock
-	lease   *Lease // that what is written is written under; nil = none
+	opened  fs.FileInfo // of SQLite's file as it was opened
+	lease   *Lease      // that what is written is written under; nil = none
 	size    *size
 	created bool
 	backup  string // made before the schema was changed

@@ -86,6 +86,9 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 		ctx, cancel = context.WithTimeout(ctx, longest)
 		defer cancel()
 	}
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin to write the ledger: %w", explain(err))
