@@ -30,6 +30,9 @@ func (p *proof) oldLedger() (version int64) {
 	require.NoError(t, err)
 	_, err = migrations.UpTo(context.Background(), version)
 	require.NoError(t, err)
+	_, err = db.Exec(`INSERT INTO meta (key, value) VALUES ('created_at', ?)`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+	require.NoError(t, err)
+	p.old = true
 	task := emulator.Task{Name: "fw", Type: iotda.FirmwareUpgrade}
 	for _, device := range []string{"used-up", "one-left", "under-way"} {
 		task.Devices = append(task.Devices, emulator.Device{ID: device, Status: iotda.SubtaskFail, Fate: emulator.Fate{Message: reasons[0]}})

@@ -46,7 +46,7 @@ type proof struct {
 	f        figures
 
 	made   []*daemon // starts while the ledger was made
-	cutOff bool      // one of them was killed between the record of that and its line in the log
+	old    bool      // the ledger was there before
 }
 
 func newProof(t *testing.T, starts int, l ledger) *proof {

@@ -55,12 +55,12 @@ func TestWhatIsSaidOfARetryIsTrueUnderEveryFault(t *testing.T) {
 	for _, fault := range emulator.AllFaults() {
 		t.Run(string(fault), func(t *testing.T) {
 			t.Parallel()
-			e := platform(emulator.Options{Slow: 400 * time.Millisecond, Huge: 8 << 20})
+			e := platform(emulator.Options{Slow: 5 * time.Second, Huge: 8 << 20})
 			id := addTask(t, e, 1)
 			e.SetFault(emulator.Schedule(emulator.Step{Fault: fault}))
-			c := client(t, e, func(o *iotdaclient.Options) { o.Timeout = 200 * time.Millisecond })
+			c := client(t, e, func(o *iotdaclient.Options) { o.Timeout = 3 * time.Second })
 			answer, err := c.RetryTask(t.Context(), id, []string{"d-0000"}, nil)
-			require.Eventually(t, func() bool { return fault != emulator.FaultLate || len(e.Retries()) == 1 }, 5*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return fault != emulator.FaultLate || len(e.Retries()) == 1 }, 20*time.Second, 10*time.Millisecond)
 			applied := len(e.Retries()) == 1
 			switch {
 			case err != nil && err.NoEffect():

@@ -67,7 +67,7 @@ func TestAFullDiskIsSaidKeepsNoHalfAndIsGotOver(t *testing.T) {
 	for err = nil; err == nil; { // a page may still find room
 		err = s.Writable(t.Context())
 	}
-	require.ErrorContains(t, err, "the ledger's disk is full")
+	require.ErrorContains(t, err, "the disk is full")
 	require.Equal(t, 2, faults)
 	totals, err := s.Totals(t.Context())
 	require.NoError(t, err)
