@@ -45,8 +45,8 @@ type proof struct {
 	found    map[string]bool // what breaks a rule
 	f        figures
 
-	made   []*daemon // starts while the ledger was made
-	old    bool      // the ledger was there before
+	made []*daemon // starts while the ledger was made
+	old  bool      // the ledger was there before
 }
 
 func newProof(t *testing.T, starts int, l ledger) *proof {
