@@ -96,7 +96,7 @@ func (p *proof) awaitStatus(d *daemon, status int) time.Duration {
 	begun := time.Now()
 	client := http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
-	for time.Since(begun) < 20*time.Second {
+	for time.Since(begun) < time.Minute {
 		if resp, err := client.Get("http://" + d.address + "/-/ready"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == status {

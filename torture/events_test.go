@@ -35,8 +35,8 @@ func (f *fleet) kill(d *daemon) {
 func (f *fleet) end(d *daemon) {
 	f.lose(d)
 	d.signal(syscall.SIGTERM)
-	if !d.within(10 * time.Second) {
-		f.broken("it stops within 10 seconds", "it does not", d)
+	if !d.within(stopsIn()) {
+		f.broken("it stops in time", "it does not", d)
 	}
 	at := time.Now()
 	f.ended(d)
@@ -154,6 +154,9 @@ func (f *fleet) hands() (lines []string) {
 			n += strings.Count(d.out.all(), words)
 		}
 		return n
+	}
+	if long() && count(refusedClaim) == 0 {
+		f.broken("the case was hit: a claim without a lease", "none was refused", nil)
 	}
 	add("refused by the ledger                   %d claims, %d late answers; %d renewals told that the budget is lost",
 		count(refusedClaim), count("late answers are not written"), count("the budget is lost: another replica"))

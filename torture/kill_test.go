@@ -142,8 +142,8 @@ func (p *proof) reload(d *daemon) {
 // stop ends the program as systemd does.
 func (d *daemon) stop(p *proof) {
 	d.signal(syscall.SIGTERM)
-	if !d.within(10 * time.Second) {
-		p.broken("it stops within 10 seconds", "it does not", d)
+	if !d.within(stopsIn()) {
+		p.broken("it stops in time", "it does not", d)
 	}
 	d.kill()
 	p.ended(d)

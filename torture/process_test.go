@@ -90,6 +90,15 @@ func (d *daemon) kill() {
 
 func (d *daemon) signal(s syscall.Signal) { _ = d.cmd.Process.Signal(s) }
 
+// stopsIn is how long a stop may take: the grace and a little, or any time on a machine that has
+// other things to do.
+func stopsIn() time.Duration {
+	if long() {
+		return 10 * time.Second
+	}
+	return time.Minute
+}
+
 // within tells whether it ends within a time.
 func (d *daemon) within(wait time.Duration) bool {
 	select {
@@ -103,7 +112,7 @@ func (d *daemon) within(wait time.Duration) bool {
 // ready waits until it says that it is.
 func (d *daemon) ready() error {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if d.within(3 * time.Millisecond) {
 			return fmt.Errorf("it ended before it was ready: %w", errors.Join(d.err, errors.New(d.out.last(10))))
 		}

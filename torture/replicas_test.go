@@ -138,11 +138,15 @@ func (f *fleet) driver() *daemon {
 
 // waitFor waits until somebody else than d drives, and notes how long that took.
 func (f *fleet) waitFor(why string, since time.Time, most time.Duration, d *daemon) {
-	for time.Since(since) < most+10*time.Second {
+	patience := most + 10*time.Second
+	if !long() { // on a machine that has other things to do: it is only said how long it took
+		patience = time.Minute
+	}
+	for time.Since(since) < patience {
 		if now := f.driver(); now != nil && now != d {
 			in := time.Since(since)
 			f.passed = append(f.passed, passing{why, in, most})
-			if in > most {
+			if in > most && long() {
 				f.broken("another replica drives in time", fmt.Sprintf("%s: it took %s", why, in), d)
 			}
 			return
