@@ -45,6 +45,7 @@ var all = []mutant{
 	{"the shortcut: progress before and after", "internal/policy/observe.go", `p.Before == p.After && `, ``, "./internal/policy", "."},
 	{"the shortcut: everything settled", "internal/policy/observe.go", `p.After.Settled() && `, ``, "./internal/policy", "."},
 	{"the shortcut: as many failed as counted", "internal/policy/observe.go", `p.Failed == p.After.Fail && `, ``, "./internal/policy", "."},
+	{"the shortcut: pages as full as they must be", "internal/policy/observe.go", `&& !p.Uneven &&`, `&&`, "./internal/policy", "."},
 	{"the shortcut: nothing sent meanwhile", "internal/policy/observe.go", `!p.Posted &&`, `true &&`, "./internal/policy", "."},
 	{"the shortcut: read late enough", "internal/policy/observe.go", `!p.FirstRead.Before(lastAnswer.Add(settle))`, `true`, "./internal/policy", "."},
 	{"the lease look of a write on PostgreSQL", "internal/store/tx.go", `err = s.fence(ctx, w)`, `err = nil`,

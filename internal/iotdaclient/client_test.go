@@ -210,6 +210,25 @@ func TestARetryNamesOneToAHundredTargets(t *testing.T) {
 	require.Empty(t, e.Calls(), "an empty list might mean all")
 }
 
+func TestAWaveSaysWhereItsPagesHaveTooManyRowsOrTooFew(t *testing.T) {
+	e := platform(emulator.Options{})
+	id := addTask(t, e, 130)
+	c := client(t, e, nil)
+	for page, faults := range map[string][]emulator.Fault{"": {""}, "0": {emulator.FaultExtraRow}, "50": {emulator.FaultExtraRow, emulator.FaultMissingRow}} {
+		for _, fault := range faults {
+			e.SetFault(func(call emulator.Call) emulator.Fault {
+				if offset := call.Query.Get("offset"); page != "" && (offset == page || offset == "" && page == "0") {
+					return fault
+				}
+				return ""
+			})
+			w, err := c.Wave(t.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, "", iotdaclient.MaxWavePages)
+			require.NoError(t, err)
+			require.Equal(t, page != "", w.Uneven, "%s on page %s", fault, page)
+		}
+	}
+}
+
 func BenchmarkWave(b *testing.B) {
 	e := platform(emulator.Options{})
 	id := addTask(b, e, 550)

@@ -22,6 +22,7 @@ type Wave struct {
 	Next     string          // marker of the next wave
 	End      bool            // there is no next wave
 	Doubles  int             // rows whose target the same page had already
+	Uneven   bool            // a page had more rows than it can have, or an inner one fewer: some may be missing, and others foreign
 }
 
 // Wave reads up to pages pages of the sub-tasks that q selects, from a marker on. The
@@ -69,6 +70,7 @@ func (c *Client) join(marker string, all []SubtaskPage) (Wave, error) {
 	var markers []string // of the pages that have any rows
 	for i, page := range all {
 		short := len(page.Subtasks) < iotda.MaxPageSize
+		w.Uneven = w.Uneven || len(page.Subtasks) > iotda.MaxPageSize || short && i < len(all)-1
 		if i == len(all)-1 {
 			w.End = short && !innerShort
 		} else {

@@ -84,6 +84,7 @@ type Pass struct {
 	Failed        int            // distinct targets read as Fail
 	FirstRead     time.Time      // start of the first page's request
 	Posted        bool           // a retry was sent to the task in between
+	Uneven        bool           // a page had too many rows, or too few: that their sum is right proves nothing
 }
 
 // Complete tells whether everything that the pass did not show as Fail has succeeded,
@@ -91,6 +92,6 @@ type Pass struct {
 // from a filtered list alone proves nothing: a row may move between pages, or be in
 // motion.
 func (p Pass) Complete(lastAnswer time.Time, settle time.Duration) bool {
-	return p.Before == p.After && p.After.Settled() && p.Failed == p.After.Fail && !p.Posted &&
+	return p.Before == p.After && p.After.Settled() && p.Failed == p.After.Fail && !p.Posted && !p.Uneven &&
 		!p.FirstRead.Before(lastAnswer.Add(settle))
 }

@@ -130,6 +130,7 @@ func TestAPassIsCompleteOnlyIfEachConditionHolds(t *testing.T) {
 		"some in motion":   func(p *policy.Pass) { p.Before.Success, p.After.Success = 6, 6 },
 		"a row was missed": func(p *policy.Pass) { p.Failed = 2 },
 		"a retry was sent": func(p *policy.Pass) { p.Posted = true },
+		"pages are uneven": func(p *policy.Pass) { p.Uneven = true },
 		"read too early":   func(p *policy.Pass) { p.FirstRead = p.FirstRead.Add(-1) },
 		"an empty task":    func(p *policy.Pass) { p.Before, p.After, p.Failed = iotda.Progress{}, iotda.Progress{}, 0 },
 	} {

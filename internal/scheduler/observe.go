@@ -184,7 +184,7 @@ func (w *watch) readStatus(ctx context.Context, status iotda.SubtaskStatus) (pas
 		if pass.FirstRead.IsZero() {
 			pass.FirstRead, pass.Before = begun, wave.First
 		}
-		pass.After = wave.Task.Progress
+		pass.After, pass.Uneven = wave.Task.Progress, pass.Uneven || wave.Uneven
 		var settlements []policy.Settlement
 		for _, s := range wave.Subtasks {
 			seen[s.Target] = true
