@@ -42,7 +42,7 @@ bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: matrix
-matrix: ## every fault on every call, and by chance, in virtual time; print the figures (11 min)
+matrix: ## every fault on every call, and by chance, in virtual time; print the figures (3 to 11 min)
 	go test -count=1 -v -timeout 60m -run 'FaultMatrix|ARetryEndpoint' ./internal/scheduler -whole-matrix
 
 .PHONY: month
