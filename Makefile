@@ -22,6 +22,9 @@ build: ## build bin/retryd
 .PHONY: test
 test: ## run all tests, with the race detector
 	@command -v cc >/dev/null || { echo "make test needs a C compiler for the race detector: install gcc" >&2; exit 1; }
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || test -n "$$RETRYD_TEST_POSTGRES" || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q --no-install-recommends postgresql; } || \
+		{ echo "make test needs a PostgreSQL to start: install one (Debian: apt-get install postgresql), or name a server in RETRYD_TEST_POSTGRES" >&2; exit 1; }
 	go vet ./...
 	go test -race $(NO_CHECKPTR) -count=1 -timeout 12m ./...
 
