@@ -54,7 +54,7 @@ func (r runCmd) Run(a *app) error {
 	defer s.Close()
 	h.metrics.Reloaded(true, c.Hash, time.Now())
 	h.log.Info("retryd starts", zap.String("version", readVersion().Version), zap.Strings("config", c.Files), zap.String("config_hash", c.Hash),
-		zap.String("replica", h.replica.ID), zap.String("ledger", c.Store.Where()), zap.String("listen", listener.Addr().String()),
+		zap.String("replica", h.replica.ID), zap.String("ledger", h.store.Where()), zap.String("listen", listener.Addr().String()),
 		zap.Int("connections", len(c.Connections)), zap.Int("policies", len(c.Policies)))
 	if backup := h.store.Backup(); backup != "" {
 		h.log.Info("the ledger has a new schema; a copy of it as it was is kept", zap.String("copy", backup))

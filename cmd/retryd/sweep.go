@@ -80,7 +80,7 @@ func (c planCmd) Run(a *app) error {
 	defer h.close()
 	err = h.open(a, h.ledger(store.Options{Join: true})) // to write down refused credentials, and nothing else
 	if errors.Is(err, store.ErrNoLedger) {
-		printf(a.stderr, "There is no ledger at %s yet: this plan knows of no attempt made before.\n", h.config.Store.Where())
+		printf(a.stderr, "There is no ledger at %s yet: this plan knows of no attempt made before.\n", h.ledger(store.Options{}).Where())
 		err = h.open(a, store.Options{})
 		h.rememberRefusals(a)
 	}

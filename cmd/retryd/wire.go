@@ -204,7 +204,7 @@ func (h *house) open(a *app, o store.Options) (err error) {
 		if !h.demo {
 			h.log.Warn("the ledger is new: attempts made before are not known, and every failed target starts at its first attempt", zap.String("ledger", h.store.Where()))
 		}
-		err := errors.Join(h.adoptRefusals(a), h.store.Announce(a.ctx, store.Action{Who: who(), Source: "retryd", What: "create ledger", Subject: h.config.Store.Where()}))
+		err := errors.Join(h.adoptRefusals(a), h.store.Announce(a.ctx, store.Action{Who: who(), Source: "retryd", What: "create ledger", Subject: h.store.Where()}))
 		if err != nil {
 			return errors.Join(err, h.store.Close())
 		}

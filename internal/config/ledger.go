@@ -24,18 +24,6 @@ type Lease struct {
 	TTL time.Duration // how long a dead replica keeps it
 }
 
-// Where names the ledger, without a password.
-func (s Store) Where() string {
-	if s.URL == "" {
-		return s.Path
-	}
-	u, err := url.Parse(s.URL.Reveal())
-	if err != nil {
-		return "PostgreSQL"
-	}
-	return (&url.URL{Scheme: u.Scheme, User: url.User(u.User.Username()), Host: u.Host, Path: u.Path}).String()
-}
-
 func (d *decoder) store(r rawStore) Store {
 	s := Store{Retention: r.Retention}
 	address, n := r.URL, r.of("url")

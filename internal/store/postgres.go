@@ -98,11 +98,14 @@ func where(c *pgx.ConnConfig) string {
 }
 
 // Where names the ledger: a path, or a database without its password.
-func (s *Store) Where() string {
-	if !s.Shared() {
-		return s.o.Path
+func (s *Store) Where() string { return s.o.Where() }
+
+// Where names the ledger that the options are for, as Store.Where does.
+func (o Options) Where() string {
+	if o.URL == "" {
+		return o.Path
 	}
-	c, err := pgx.ParseConfig(s.o.URL)
+	c, err := pgx.ParseConfig(o.URL)
 	if err != nil {
 		return "PostgreSQL"
 	}
