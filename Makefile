@@ -25,6 +25,10 @@ test: ## run all tests, with the race detector
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || test -n "$$RETRYD_TEST_POSTGRES" || \
 		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q --no-install-recommends postgresql; } || \
 		{ echo "make test needs a PostgreSQL to start: install one (Debian: apt-get install postgresql), or name a server in RETRYD_TEST_POSTGRES" >&2; exit 1; }
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; } || \
+		echo "without a Chromium the tests of the page are left out (Debian: apt-get install chromium)" >&2
+	@test -d internal/web/testdata/node_modules || { command -v npm >/dev/null && npm ci --no-audit --no-fund --prefix internal/web/testdata; } || \
+		echo "without npm the page's check for accessibility is left out" >&2
 	go vet ./...
 	go test -race $(NO_CHECKPTR) -count=1 -timeout 12m ./...
 
@@ -43,6 +47,10 @@ vuln: ## look for known vulnerabilities in what is called; asks VULN_DB (vuln.go
 .PHONY: bench
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: pictures
+pictures: ## take pictures of every page, in light, dark and on a phone, into dist/pictures
+	SCREENSHOTS=$(CURDIR)/dist/pictures go test -count=1 -run InABrowser ./internal/web
 
 .PHONY: matrix
 matrix: ## every fault on every call, and by chance, in virtual time; print the figures (3 to 11 min)

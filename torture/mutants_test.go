@@ -60,6 +60,38 @@ var all = []mutant{
 		"./internal/scheduler", "Circuit|Outage|Probe|503"},
 	{"claims of the dead count", "internal/store/claim.go", `text = 'retryd stopped before the answer was written' WHERE`, `text = '' WHERE 1 = 0 AND`,
 		"./internal/store", "TestClaimsThatAreLeftBehindAreUnknownAndCount"},
+	{"a notice is written with the end", "internal/store/settle.go", `if err := tellClosed(ctx, tx, c, target); err != nil {`, `if false {`,
+		"./torture", "TestKilledBetweenAnEndAndItsNotice"},
+	{"a digest is one replica's", "internal/store/notices_digest.go", `micros(tx.now.Add(sub.Hold))`, `micros(tx.now)`,
+		"./internal/store", "TestOfSeveralReplicasOneSends"},
+	{"a request that was left is not done again", "internal/store/requests.go", "{RequestFailed, cutOff, `state = 'running'`, nil}", "{RequestWaiting, cutOff, `state = 'running'`, nil}",
+		"./internal/store", "TestARequestThatWasLeftBehindHasFailedAndIsNotTakenTwice"},
+	{"an idempotency key", "internal/store/actions.go", `if again, err = repeated(ctx, tx, a, &answer); err != nil || again {`, `if err != nil {`,
+		"./internal/store", "TestAnActionWithAKeyHappensOnce"},
+	{"a key is of one request", "internal/store/actions.go", `case fingerprint != a.Fingerprint:`, `case false:`,
+		"./internal/store", "TestAnActionWithAKeyHappensOnce"},
+	{"a person does not go past an open attempt", "internal/policy/decide.go", `case r.OpenTask != "":` + "\n\t\treturn", `case r.OpenTask != "" && !f.Past.Named:` + "\n\t\treturn",
+		"./internal/policy", "TestWhatAPersonGoesPastForEachReasonOfATarget"},
+	{"a person does not go past a newer task", "internal/policy/decide.go", `p.Tasks.Superseded == SupersededSkip && f.NewerBy != ""`, `p.Tasks.Superseded == SupersededSkip && f.NewerBy != "" && !f.Past.Named`,
+		"./internal/policy", "TestWhatAPersonGoesPastForEachReasonOfATarget"},
+	{"a person does not go past a halt", "internal/policy/decide.go", `if f.Halted != "" {`, `if f.Halted != "" && !f.Past.Named {`,
+		"./internal/policy", "TestWhatAPersonGoesPastForEachReasonOfATask"},
+	{"past max is one attempt more", "internal/policy/past.go", `max(c.Max, r.Counted+1)`, `1000`,
+		"./internal/policy", "TestWhatAPersonGoesPastForEachReasonOfATarget"},
+	{"a request is one attempt of a target", "internal/scheduler/task.go", `wave.Subtasks = t.hand.untried(wave.Subtasks)`, ``,
+		"./internal/scheduler", "TestOneRequestIsOneAttemptOfATargetHoweverOftenItIsRead|TestOneRequestIsOneAttemptOfATargetThatMovesFromStatusToStatus"},
+	{"what a request has tried is counted", "internal/scheduler/task.go", `targets = tried`, `targets = tried[:0]`,
+		"./internal/scheduler", "TestOneRequestIsOneAttemptOfATargetHoweverOftenItIsRead"},
+	{"a plan observes nothing else", "internal/scheduler/byhand.go", `if c.dry == nil {`, `if true {`,
+		"./internal/scheduler", "TestAPlanObservesNothingButWhatItIsAskedFor"},
+	{"a sweep by hand fails with its request", "internal/store/requests.go", `if err := endLeftSweeps(ctx, tx, identity); err != nil {`, `if err := error(nil); err != nil {`,
+		"./internal/store", "TestASweepByHandThatWasLeftBehindHasFailedWithItsRequest"},
+	{"an end is of what was decided on", "internal/store/settle.go", `return r.N == c.LastN && r.Counted == c.Attempts`, `return true`,
+		"./internal/store", "TestATargetThatWasForgivenOrRetriedSinceItWasDecidedOnIsNotClosed"},
+	{"who may act", "internal/web/act.go", `if caller.Refused != "" {`, `if false {`,
+		"./cmd/retryd", "TestAnAdminActsOverHTTPAndNobodyElseDoes"},
+	{"an approval is of the policy that was looked at", "internal/web/act_approve.go", `case body.PolicyHash != "" && body.PolicyHash != p.Hash:`, `case false:`,
+		"./internal/web", "TestAnApprovalIsForThePolicyThatWasLookedAt"},
 }
 
 // TestEachGuardIsInItsPlace keeps the list true: the guards are there, and the proofs that are named.
@@ -77,7 +109,7 @@ func TestEachGuardIsInItsPlace(t *testing.T) {
 			proofs += string(text)
 		}
 		for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(m.tests, -1) {
-			require.Contains(t, proofs, "func "+name, "%s: its proof", m.guard)
+			require.True(t, strings.Contains(proofs, "func "+name), "%s: there is no %s", m.guard, name)
 		}
 	}
 }

@@ -30,7 +30,8 @@ func (p *proof) oldLedger() (version int64) {
 	require.NoError(t, err)
 	_, err = migrations.UpTo(context.Background(), version)
 	require.NoError(t, err)
-	_, err = db.Exec(`INSERT INTO meta (key, value) VALUES ('created_at', ?)`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+	// Whoever made it has said that it was new.
+	_, err = db.Exec(`INSERT INTO meta (key, value) VALUES ('created_at', ?), ('announced', '')`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
 	require.NoError(t, err)
 	p.old = true
 	task := emulator.Task{Name: "fw", Type: iotda.FirmwareUpgrade}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,7 +21,7 @@ import (
 // asker is where a running daemon listens, and who asks it. A password is never an argument: everybody on the
 // machine can read those.
 type asker struct {
-	URL          string `name:"url" env:"RETRYD_URL" placeholder:"URL" help:"Of the daemon, such as https://retryd.example:9464. Default: where the configuration has it listen."`
+	URL          string `name:"url" env:"RETRYD_URL" placeholder:"URL" help:"Of the daemon, such as https://retryd.example:9464. Default: where the configuration has it listen, server.socket first."`
 	CAFile       string `name:"ca-file" placeholder:"FILE" help:"PEM file of the authority behind the daemon's certificate. Default: without --url the certificate in web_config, else this machine's authorities."`
 	CertFile     string `placeholder:"FILE" help:"PEM file of a client certificate, where the daemon asks for one."`
 	KeyFile      string `placeholder:"FILE" help:"Its key."`
@@ -30,33 +29,27 @@ type asker struct {
 	PasswordFile string `placeholder:"FILE" help:"That holds the user's password. $RETRYD_PASSWORD can hold it instead."`
 }
 
+// maxAnswer is far above what a daemon tells, lists of devices and all.
+const maxAnswer = 64 << 20
+
 // ask sends one request to the daemon and gives its answer.
 func (d asker) ask(a *app, method, path string, timeout time.Duration) (string, error) {
-	base, trust, err := d.find(a)
+	w, err := d.way(a)
 	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, w.base+path, nil)
 	if err != nil {
 		return "", errors.New("--url must be http:// or https:// and where the daemon listens")
 	}
-	if err := d.identify(req); err != nil {
+	resp, err := w.RoundTrip(req)
+	if err != nil {
 		return "", err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig, transport.DisableKeepAlives, transport.ForceAttemptHTTP2 = trust, true, false
-	if d.URL == "" { // it is this machine's own daemon: no proxy needs to see the password
-		transport.Proxy = nil
-	}
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", unanswered(base, err)
-	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return "", fmt.Errorf("read the daemon's answer: %w", err)
 	}
@@ -66,64 +59,18 @@ func (d asker) ask(a *app, method, path string, timeout time.Duration) (string, 
 		return text, nil
 	case http.StatusBadRequest, http.StatusForbidden:
 		return "", errors.New(text) // the daemon's own words
-	case http.StatusUnauthorized:
-		return "", fmt.Errorf("%s asks who you are: set --user (or $RETRYD_USER) and --password-file (or $RETRYD_PASSWORD), as in basic_auth_users of its web_config", base)
 	}
-	return "", fmt.Errorf("%s%s: HTTP %d: %s", base, path, resp.StatusCode, text)
+	return "", &statusError{resp.StatusCode, fmt.Sprintf("%s%s: HTTP %d: %s", w.name, path, resp.StatusCode, text)}
 }
 
-// unanswered says why no answer came.
-func unanswered(base string, err error) error {
-	if u := (*url.Error)(nil); errors.As(err, &u) {
-		err = u.Err // the rest is said here
-	}
-	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
-		return fmt.Errorf("the daemon's certificate at %s is not trusted (%w): name its authority with --ca-file, and with --url a name that is in it", base, err)
-	}
-	network := (*net.OpError)(nil)
-	absent := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Op == "dial"
-	if absent || strings.HasPrefix(base, "http:") {
-		return fmt.Errorf("no daemon answers at %s (%w): start it, or name with --url where it listens", base, err)
-	}
-	// Whoever does not want us may hang up before its reason is read, so the reasons differ.
-	return fmt.Errorf("the daemon at %s refuses the connection (%w): where it asks for a client certificate, name one with --cert-file and --key-file", base, err)
+// statusError is an answer of the daemon that no command expects.
+type statusError struct {
+	code int
+	text string
 }
 
-// find gives where the daemon listens, and which certificates are its own.
-func (d asker) find(a *app) (base string, trust *tls.Config, err error) {
-	trust = &tls.Config{MinVersion: tls.VersionTLS12}
-	if d.CAFile != "" {
-		if trust.RootCAs, err = authorities(d.CAFile); err != nil {
-			return "", nil, err
-		}
-	}
-	if d.CertFile != "" || d.KeyFile != "" {
-		pair, err := tls.LoadX509KeyPair(d.CertFile, d.KeyFile)
-		if err != nil {
-			return "", nil, fmt.Errorf("--cert-file and --key-file: %w", err)
-		}
-		trust.Certificates = []tls.Certificate{pair}
-	}
-	if d.URL != "" {
-		base, err = named(d.URL)
-		return base, trust, err
-	}
-	c, err := a.load()
-	if err != nil {
-		return "", nil, err
-	}
-	host, port, _ := net.SplitHostPort(c.Server.Listen) // it was checked
-	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
-		host = "127.0.0.1"
-	}
-	if !c.Server.Web.TLS {
-		return "http://" + net.JoinHostPort(host, port), trust, nil
-	}
-	if d.CAFile == "" {
-		only(trust, c.Server.Web)
-	}
-	return "https://" + net.JoinHostPort(host, port), trust, nil
-}
+// Error says where it came from.
+func (e *statusError) Error() string { return e.text }
 
 // named gives a URL that somebody has named, unless it shows a password.
 func named(text string) (string, error) {
@@ -168,26 +115,28 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// identify says who asks.
-func (d asker) identify(req *http.Request) error {
+// identity reads who asks, to be told to the daemon at a URL.
+func (d asker) identity(base string) (user, password string, err error) {
 	password, set := env("RETRYD_PASSWORD")
 	if d.PasswordFile != "" {
 		data, err := os.ReadFile(d.PasswordFile)
 		if err != nil {
-			return fmt.Errorf("--password-file: %w", err)
+			return "", "", fmt.Errorf("--password-file: %w", err)
 		}
 		password, set = strings.TrimRight(string(data), "\r\n"), true
 	}
+	at, err := url.Parse(base)
 	switch {
+	case err != nil:
+		return "", "", errors.New("--url must be http:// or https:// and where the daemon listens")
 	case d.User == "" && d.PasswordFile != "":
-		return errors.New("--password-file is whose? Name the user with --user")
+		return "", "", errors.New("--password-file is whose? Name the user with --user")
 	case d.User == "":
-		return nil
+		return "", "", nil
 	case !set:
-		return errors.New("--user has no password: name its file with --password-file, or set $RETRYD_PASSWORD")
-	case req.URL.Scheme == "http" && d.URL != "" && !loopback(req.URL.Hostname()) && req.URL.Hostname() != "localhost":
-		return errors.New("--url is http, which would show the password to the network: use https")
+		return "", "", errors.New("--user has no password: name its file with --password-file, or set $RETRYD_PASSWORD")
+	case at.Scheme == "http" && d.URL != "" && !loopback(at.Hostname()) && at.Hostname() != "localhost":
+		return "", "", errors.New("--url is http, which would show the password to the network: use https")
 	}
-	req.SetBasicAuth(d.User, password)
-	return nil
+	return d.User, password, nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +11,10 @@ import (
 )
 
 type checkCmd struct {
-	Files  []string `arg:"" optional:"" name:"file" help:"Files, or folders of *.yaml, to check one by one; - is the standard input. None = what run would use, as one."`
-	Print  bool     `help:"Print the configuration as it is in force: where each value comes from, and no secret."`
-	Format string   `enum:"text,json" default:"text" help:"text, or json for programs."`
+	Files   []string `arg:"" optional:"" name:"file" help:"Files, or folders of *.yaml, to check one by one; - is the standard input. None = what run would use, as one."`
+	Connect bool     `help:"Call the platform too: one read for each type of task, and one that shows a task. Says in words what is wrong with a connection, and what each policy finds."`
+	Print   bool     `help:"Print the configuration as it is in force: where each value comes from, and no secret."`
+	Format  string   `enum:"text,json" default:"text" help:"text, or json for programs."`
 }
 
 // checked is what checking one configuration came to.
@@ -25,6 +25,7 @@ type checked struct {
 	Warnings    []checkedPlace  `json:"warnings"`
 	Connections int             `json:"connections"`
 	Policies    []checkedPolicy `json:"policies"`
+	Connect     []*trial        `json:"connect,omitempty"` // of --connect
 
 	config *config.Config
 }
@@ -45,8 +46,11 @@ type checkedPolicy struct {
 
 // Validate looks at what kong cannot.
 func (c checkCmd) Validate() error {
-	if c.Print && c.Format == "json" {
+	switch {
+	case c.Print && c.Format == "json":
 		return errors.New("--print prints YAML: it does not go with --format json")
+	case c.Print && c.Connect:
+		return errors.New("--print and --connect say different things: use one after the other")
 	}
 	return nil
 }
@@ -57,27 +61,43 @@ func (c checkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	bad := 0
-	for _, r := range results {
+	bad, k := 0, newConnector()
+	for i := range results {
+		r := &results[i]
 		if !r.Valid {
 			bad++
 		}
-	}
-	if c.Format == "json" {
-		encoder := json.NewEncoder(a.stdout)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(results); err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-	} else {
-		for _, r := range results {
+		if c.Format != "json" {
 			r.print(a, c.Print)
 		}
+		if r.Valid && c.Connect {
+			if err := c.connect(a, k, r); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Format == "json" {
+		if err := writeJSON(a.stdout, results); err != nil {
+			return err
+		}
+	}
+	if c.Format != "json" && k.n > k.down {
+		printf(a.stdout, "Whether retries are allowed too (iotda:batchtasks:retry), only a retry can tell.\n")
 	}
 	if bad > 0 {
 		return errors.New(plural(bad, "configuration") + " cannot be used")
 	}
-	return nil
+	return k.verdict()
+}
+
+// connect tries the connections of a configuration.
+func (c checkCmd) connect(a *app, k *connector, r *checked) (err error) {
+	r.Connect, err = k.connect(a, r.config, func(t *trial) {
+		if c.Format != "json" {
+			t.print(a)
+		}
+	})
+	return err
 }
 
 func (c checkCmd) check(a *app) ([]checked, error) {
@@ -123,8 +143,9 @@ func newChecked(file string, c *config.Config, err error) checked {
 		r.Problems = append(r.Problems, checkedPlace{File: file, Message: err.Error()})
 	default:
 		r.Warnings, r.Connections = append(r.Warnings, places(c.Warnings)...), len(c.Connections)
+		now := time.Now()
 		for _, p := range c.Policies {
-			r.Policies = append(r.Policies, checkedPolicy{p.Name, len(p.Connections), p.Schedule.Next(time.Now()), p.NextOpenTick(time.Now())})
+			r.Policies = append(r.Policies, checkedPolicy{p.Name, len(p.Connections), p.Schedule.Next(now), p.NextOpenTick(now)})
 		}
 	}
 	return r

@@ -23,11 +23,12 @@ import (
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
+	"retryd/internal/web"
 )
 
 type demoCmd struct {
 	For    time.Duration `default:"0s" help:"End by itself after this long; 0s = run until Ctrl-C."`
-	Listen string        `default:"127.0.0.1:9464" help:"Address for the metrics; a free port is taken where it is in use."`
+	Listen string        `default:"127.0.0.1:9464" help:"Address for the page and the metrics; a free port is taken where it is in use."`
 }
 
 // Run runs an emulator and the daemon in one process and tells what happens. It leaves
@@ -77,6 +78,14 @@ func (c demoCmd) Run(a *app) (err error) {
 	return t.end(context.WithoutCancel(ctx), h.store)
 }
 
+// demoCaller lets whoever sits at this machine act: all that they can hurt is the demo.
+func demoCaller(r *http.Request) web.Caller {
+	if !onLoopback(r) {
+		return web.Caller{From: r.RemoteAddr, Refused: "in the demo only a browser on this machine may act"}
+	}
+	return web.Caller{Name: who(), From: r.RemoteAddr}
+}
+
 // listenNear listens on the address, or on any free port where that one is in use.
 func listenNear(ctx context.Context, address string) (net.Listener, error) {
 	l, err := listen(ctx, address)
@@ -120,7 +129,7 @@ func (t *teller) begin(metrics string) {
 	failing, _, _, total := t.fleet()
 	printf(t.w, "An emulated IoTDA has a firmware and a software campaign of %d devices, of which %d failed.\n", total, failing)
 	printf(t.w, "retryd sweeps it every 2 s, at most 3 attempts for each device, 2 s and then 4 s after a failure.\n")
-	printf(t.w, "Metrics: http://%s/metrics    Stop with Ctrl-C.\n\n", metrics)
+	printf(t.w, "Watch it at http://%s/, and its metrics at /metrics. Stop with Ctrl-C.\n\n", metrics)
 }
 
 // fleet is how the two campaigns stand, by the platform's own account.
@@ -141,6 +150,9 @@ func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listen
 	defer s.Close()
 	probes := http.NewServeMux()
 	serveProbes(probes, h.registry, s.Ready, s.Drives)
+	probes.Handle("/", web.New(web.Options{
+		Store: h.store, Config: func() *config.Config { return h.config }, Scheduler: s, Version: readVersion().Version, Log: h.log, Caller: demoCaller,
+	}))
 	g, ctx := errgroup.WithContext(ctx)
 	work, stopped := context.WithCancel(context.WithoutCancel(ctx)) // the emulator outlives the calls to it
 	g.Go(func() error {
@@ -148,7 +160,7 @@ func (t *teller) run(ctx context.Context, h *house, platform, metrics net.Listen
 	})
 	g.Go(func() error {
 		defer stopped()
-		return serve(ctx, metrics, probes, s.Run)
+		return serve(ctx, metrics, http.NewCrossOriginProtection().Handler(limitBody(probes)), s.Run)
 	})
 	g.Go(func() error { return t.pulse(ctx) })
 	return g.Wait()

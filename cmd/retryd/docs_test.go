@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"retryd/internal/config"
 	"retryd/internal/iotda"
 	"retryd/internal/metrics"
+	"retryd/internal/notify"
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 )
@@ -96,6 +99,7 @@ func TestThePageOfMetricsIsWhatIsExported(t *testing.T) {
 		{"outcome", "retryd_targets_closed_total", known.Endings}, {"reason", "retryd_targets", known.Reasons}, {"state", "retryd_tasks", known.TaskStates},
 		{"result", "retryd_sweeps_total", known.Sweeps}, {"why", "retryd_ticks_skipped_total", known.Skips},
 		{"operation", "retryd_api_requests_total, retryd_api_request_duration_seconds", known.Operations}, {"kind", "retryd_platform_surprises_total", known.Surprises},
+		{"result", "retryd_notifications_total", notify.Results()},
 	} {
 		of := "`" + strings.ReplaceAll(row.of, ", ", "`, `") + "`"
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", row.label, of, strings.Join(row.values, ", "))
@@ -152,4 +156,37 @@ func TestTheReadmesConfigurationIsTheSmallestExample(t *testing.T) {
 	require.Equal(t, example.Connections, quoted.Connections)
 	require.Len(t, quoted.Policies, 1)
 	require.Equal(t, example.Policies[0].Hash, quoted.Policies[0].Hash)
+}
+
+var (
+	commandInText = regexp.MustCompile("(?m)^ {4}retryd (.*)$|`retryd ([^`]*)`")
+	wordForm      = regexp.MustCompile(`"[^"]*"|[^\s"]+`)
+)
+
+// TestEveryCommandInTheDocsIsOneThatThereIs parses them: a line of code as it is, what is named in a
+// sentence but for what that leaves out.
+func TestEveryCommandInTheDocsIsOneThatThereIs(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	for _, page := range append(pages, "../../README.md", "../../CONTRIBUTING.md") {
+		if filepath.Base(page) == "commands.md" { // it is made from the commands
+			continue
+		}
+		data, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, m := range commandInText.FindAllStringSubmatch(string(data), -1) {
+			text, _, _ := strings.Cut(m[1]+m[2], " #")
+			text, _, _ = strings.Cut(text, " > ")
+			var words []string
+			for _, word := range wordForm.FindAllString(strings.ReplaceAll(text, "$(date +%F)", "today"), -1) {
+				words = append(words, strings.Trim(word, `"[]`))
+			}
+			_, err := newParser(&cli{}, io.Discard, io.Discard).Parse(words)
+			if m[1] != "" {
+				require.NoError(t, err, "%s: retryd %s", page, text)
+			} else if err != nil {
+				require.NotRegexp(t, "unknown|unexpected|must be one of", err.Error(), "%s: retryd %s", page, text)
+			}
+		}
+	}
 }

@@ -34,10 +34,14 @@ func newDoor(asks config.Web) *door {
 
 func (d *door) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if overSocket(r) { // its mode has let them in
+			next.ServeHTTP(w, r)
+			return
+		}
 		asks := d.asks.Load()
 		if len(asks.Users) > 0 && d.user(r) == "" || asks.ClientCerts && !d.certified(r) {
 			w.Header().Set("WWW-Authenticate", "Basic")
-			http.Error(w, "the web configuration that is in force asks who you are; if the file has changed since, SIGHUP reloads it", http.StatusUnauthorized)
+			refuse(w, r, http.StatusUnauthorized, "the web configuration that is in force asks who you are; if the file has changed since, SIGHUP reloads it")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -100,6 +104,11 @@ func local(r *http.Request) bool {
 	if slices.ContainsFunc([]string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via", "Origin", "Sec-Fetch-Site"}, func(name string) bool { return r.Header.Get(name) != "" }) {
 		return false
 	}
+	return onLoopback(r)
+}
+
+// onLoopback tells whether a request comes from this machine, to a name of this machine.
+func onLoopback(r *http.Request) bool {
 	host := r.Host // a page whose own name leads here has that name
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -33,7 +33,9 @@ func reloading(t *testing.T, text string) (*reloader, string) {
 	s, err := h.scheduler(nil)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	return &reloader{a: a, h: h, s: s, current: c, door: newDoor(c.Server.Web)}, file
+	tells, err := h.sender(t.Context(), c)
+	require.NoError(t, err)
+	return &reloader{a: a, h: h, s: s, tells: tells, current: c, door: newDoor(c.Server.Web)}, file
 }
 
 func (r *reloader) again(t *testing.T, file, text string) error {
@@ -58,7 +60,8 @@ func TestARefusedReloadChangesNothing(t *testing.T) {
 	rate := func() float64 { return r.h.budgets["b"].PerSecond() }
 	require.NoError(t, r.again(t, file, rates("6", "p", "")))
 	require.InDelta(t, 6, rate(), 0)
-	require.NoError(t, r.h.store.PauseNow(t.Context(), store.Pause{Scope: store.PausePolicy, Policy: "p", Who: "w"}, store.Action{Who: "w"}))
+	_, err := r.h.store.PauseNow(t.Context(), store.Action{Who: "w"}, store.Pause{Scope: store.PausePolicy, Policy: "p", Who: "w"})
+	require.NoError(t, err)
 	require.ErrorContains(t, r.again(t, file, rates("7", "q", "")), `policy "p" is not in the configuration and was paused`)
 	require.InDelta(t, 6, rate(), 0)
 	pem := filepath.Join(t.TempDir(), "ca.pem")
@@ -89,7 +92,8 @@ func TestAHaltedPolicyIsNotLostByARename(t *testing.T) {
 func TestPausesAreDroppedFromThisMachineOnly(t *testing.T) {
 	t.Parallel()
 	r, file := reloading(t, rates("5", "p", ""))
-	require.NoError(t, r.h.store.PauseNow(t.Context(), store.Pause{Scope: store.PausePolicy, Policy: "p", Who: "w"}, store.Action{Who: "w"}))
+	_, err := r.h.store.PauseNow(t.Context(), store.Action{Who: "w"}, store.Pause{Scope: store.PausePolicy, Policy: "p", Who: "w"})
+	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, []byte(rates("5", "q", "")), 0o600))
 	for from, status := range map[string]int{"192.0.2.7:4000": http.StatusForbidden, "127.0.0.1:4000": http.StatusOK} {
 		req := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:9464/-/reload?drop_pauses=true", nil)

@@ -23,7 +23,9 @@ var arrows = map[string][]string{
 	"pgtest":      {},
 	"config":      {"policy"},
 	"store":       {"policy"},
+	"notify":      {"store"},
 	"scheduler":   {"iotda", "iotdaclient", "metrics", "policy", "store"},
+	"web":         {"config", "iotda", "policy", "scheduler", "store"},
 }
 
 // impure is what the package of pure decisions may not use.

@@ -3,13 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
-	"retryd/internal/config"
-	"retryd/internal/policy"
-	"retryd/internal/store"
+	"retryd/internal/web"
 )
 
 // scopeFlags say what a pause, or its end, is about.
@@ -32,33 +31,24 @@ func (f scopeFlags) Validate() error {
 	return nil
 }
 
-// pauses gives the scope as the ledger keeps it: one, or one a device.
-func (f scopeFlags) pauses(a *app, h *house) ([]store.Pause, error) {
-	switch {
-	case f.All:
-		return []store.Pause{{Scope: store.PauseAll}}, nil
-	case f.Connection != "":
-		for _, c := range h.config.Connections {
-			if c.Name == f.Connection {
-				return []store.Pause{{Scope: store.PauseConnection, Connection: c.Name, Identity: c.Identity()}}, nil
-			}
+func (f scopeFlags) scope() web.Scope {
+	return web.Scope{All: f.All, Connection: f.Connection, Policy: f.Policy, Task: f.Task, Devices: f.Devices}
+}
+
+func (f scopeFlags) query() url.Values {
+	q := url.Values{}
+	for name, value := range map[string]string{"connection": f.Connection, "policy": f.Policy, "task": f.Task} {
+		if value != "" {
+			q.Set(name, value)
 		}
-		return nil, fmt.Errorf("there is no connection %q in the configuration", f.Connection)
-	case f.Policy != "":
-		return []store.Pause{{Scope: store.PausePolicy, Policy: f.Policy}}, nil
 	}
-	t, err := h.task(a, f.Task)
-	if err != nil {
-		return nil, err
+	if f.All {
+		q.Set("all", "true")
 	}
-	if len(f.Devices) == 0 {
-		return []store.Pause{{Scope: store.PauseTask, ProjectID: t.ProjectID, TaskID: t.ID}}, nil
-	}
-	var pauses []store.Pause
 	for _, device := range f.Devices {
-		pauses = append(pauses, store.Pause{Scope: store.PauseDevice, ProjectID: t.ProjectID, TaskID: t.ID, DeviceID: device})
+		q.Add("device", device)
 	}
-	return pauses, nil
+	return q
 }
 
 func (f scopeFlags) String() string {
@@ -73,152 +63,192 @@ func (f scopeFlags) String() string {
 	return strings.TrimSpace("task " + f.Task + " " + strings.Join(f.Devices, " "))
 }
 
-// task finds a task that the ledger knows, by id or by name.
-func (h *house) task(a *app, idOrName string) (store.FoundTask, error) {
-	found, err := h.store.FindTasks(a.ctx, idOrName)
-	if err != nil {
-		return store.FoundTask{}, err
-	}
-	switch len(found) {
-	case 0:
-		return store.FoundTask{}, fmt.Errorf("no task with the id or name %q has been listed yet: a sweep lists them", idOrName)
-	case 1:
-		return found[0], nil
-	}
-	lines := make([]string, len(found))
-	for i, t := range found {
-		lines[i] = fmt.Sprintf("  %s  %s  in project %s", t.ID, shown(t.Name), t.ProjectID)
-	}
-	return store.FoundTask{}, fmt.Errorf("%q is the name of %d tasks: name one by its id\n%s", idOrName, len(found), strings.Join(lines, "\n"))
-}
-
-// ledgerByHand opens the ledger to write what a person says, beside a daemon that may run.
-func (a *app) ledgerByHand() (*house, error) {
-	h, err := a.byHand()
-	if err != nil {
-		return nil, err
-	}
-	err = h.open(a, h.ledger(store.Options{Join: true}))
-	if errors.Is(err, store.ErrNoLedger) {
-		return nil, fmt.Errorf("%w: start `retryd run` first", err)
-	}
-	return h, err
-}
-
 type pauseCmd struct {
 	scopeFlags
+	handFlags
 	For   *span  `placeholder:"12h" help:"Resume by itself after this long. Default: until retryd resume."`
 	Until moment `placeholder:"2027-02-13T08:00:00+08:00" help:"Resume by itself at this moment."`
-	Why   string `required:"" placeholder:"TEXT" help:"For whoever meets the pause."`
 }
 
 // Validate looks at what kong cannot.
 func (c pauseCmd) Validate() error {
-	switch {
-	case c.For != nil && !time.Time(c.Until).IsZero():
+	if c.For != nil && !time.Time(c.Until).IsZero() {
 		return errors.New("--for and --until are two ways to say one thing: name one")
-	case strings.TrimSpace(c.Why) == "":
-		return errors.New("--why is missing: whoever meets the pause has to learn the reason")
 	}
-	return c.scopeFlags.Validate()
+	return errors.Join(c.handFlags.Validate(), c.scopeFlags.Validate())
 }
 
-// Run writes the pause. It holds from the next claim on, in every process.
+// Run pauses. It holds from the next claim on, in every process. Nobody is asked first: it is the
+// brake.
 func (c pauseCmd) Run(a *app) error {
-	h, err := a.ledgerByHand()
+	h, done, err := c.begin(a)
 	if err != nil {
 		return err
 	}
-	defer h.close()
-	pauses, err := c.pauses(a, h)
-	if err != nil {
+	defer done()
+	body := web.NewPause{Scope: c.scope(), Until: until(c.For, c.Until), Why: c.Why, DryRun: c.DryRun}
+	var answer web.Paused
+	if err := h.post("pauses", body, &answer); err != nil {
 		return err
 	}
-	if c.Policy != "" && !hasPolicy(h.config, c.Policy) {
-		return fmt.Errorf("there is no policy %q in the configuration", c.Policy)
+	verb := "paused"
+	if c.DryRun {
+		verb = "would be paused"
 	}
-	now := h.store.Now()
-	until := time.Time(c.Until)
-	if c.For != nil {
-		until = now.Add(time.Duration(*c.For))
-	}
-	if !until.IsZero() && !until.After(now) {
-		return failure{exitUsage, errors.New("the pause would be over already")}
-	}
-	inFlight := 0
-	for _, p := range pauses {
-		p.Until, p.Who, p.Why = until, who(), c.Why
-		if err := h.store.PauseNow(a.ctx, p, store.Action{Who: who(), Source: "pause", What: "pause", Subject: c.String(), Why: c.Why}); err != nil {
-			return err
-		}
-		n, err := h.store.OpenIn(a.ctx, p)
-		if err != nil {
-			return err
-		}
-		inFlight += n
-	}
-	printf(a.stdout, "paused: %s", c)
-	if !until.IsZero() {
-		printf(a.stdout, ", until %s", until.UTC().Format(time.RFC3339))
+	printf(a.stdout, "%s: %s", verb, c)
+	if body.Until != nil {
+		printf(a.stdout, ", until %s", body.Until.UTC().Format(time.RFC3339))
 	}
 	printf(a.stdout, "\n")
-	if inFlight > 0 {
-		printf(a.stdout, "%s cannot be called back: the platform has been asked already. What comes of it is observed.\n", plural(inFlight, "attempt"))
+	for _, device := range answer.Unknown {
+		printf(a.stderr, "%s has no attempt on record in this task: is its id right? (warning)\n", shown(device))
+	}
+	if answer.Accepted == 0 {
+		return nil
+	}
+	printf(a.stdout, "%s cannot be called back: the platform has been asked already. What comes of it is observed.\n", plural(answer.Accepted, "attempt"))
+	for _, target := range answer.Which {
+		printf(a.stdout, "  %s\n", shown(target))
+	}
+	if more := answer.Accepted - len(answer.Which); more > 0 {
+		printf(a.stdout, "  … and %d more\n", more)
 	}
 	return nil
 }
 
-func hasPolicy(c *config.Config, name string) bool {
-	return slices.ContainsFunc(c.Policies, func(p *policy.Policy) bool { return p.Name == name })
+// until gives the moment that --for or --until names; nil = neither does.
+func until(length *span, at moment) *time.Time {
+	t := time.Time(at)
+	if length != nil {
+		t = time.Now().Add(time.Duration(*length))
+	}
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 type resumeCmd struct {
 	scopeFlags
-	Why string `placeholder:"TEXT" help:"For the record."`
+	handFlags
+}
+
+// Validate looks at what kong cannot.
+func (c resumeCmd) Validate() error {
+	return errors.Join(c.handFlags.Validate(), c.scopeFlags.Validate())
 }
 
 // Run ends the pauses of exactly this scope, and the halts of a task or policy.
 func (c resumeCmd) Run(a *app) error {
-	h, err := a.ledgerByHand()
+	h, done, err := c.begin(a)
 	if err != nil {
 		return err
 	}
-	defer h.close()
-	scopes, err := c.pauses(a, h)
-	if err != nil {
-		return err
-	}
-	pauses, halts := 0, 0
-	for _, p := range scopes {
-		ended, unhalted, err := h.store.Resume(a.ctx, p, store.Action{Who: who(), Source: "resume", What: "resume", Subject: c.String(), Why: c.Why})
+	defer done()
+	if !c.Yes || c.DryRun {
+		dry := *h
+		dry.DryRun = true
+		would, err := c.end(&dry)
 		if err != nil {
+			return c.explain(h, err)
+		}
+		if ok, err := h.sure("resume %s: %s%s", c, ended(would), holds(would)); err != nil || !ok {
 			return err
 		}
-		pauses, halts = pauses+ended, halts+unhalted
 	}
-	if pauses+halts == 0 {
-		return fmt.Errorf("nothing is paused or halted as %s%s", c, h.listPauses(a))
+	answer, err := c.end(h)
+	if text := ended(answer); text != "" {
+		printf(a.stdout, "resumed: %s (%s ended)\n", c, text)
 	}
-	var ended []string
-	if pauses > 0 {
-		ended = append(ended, plural(pauses, "pause"))
-	}
-	if halts > 0 {
-		ended = append(ended, plural(halts, "halt"))
-	}
-	printf(a.stdout, "resumed: %s (%s ended)\n", c, strings.Join(ended, " and "))
-	return nil
+	return c.explain(h, err)
 }
 
-// listPauses tells which pauses hold, one a line.
-func (h *house) listPauses(a *app) string {
-	pauses, err := h.store.Pauses(a.ctx)
-	if err != nil || len(pauses) == 0 {
-		return ", and no pause of another scope holds"
+// devicesAtOnce is how many devices fit into the address of a request.
+const devicesAtOnce = 40
+
+// end has the pauses and halts end, some devices at a time: all that did, and an error if none did.
+func (c resumeCmd) end(h *hand) (all web.Resumed, err error) {
+	for devices := c.Devices; ; devices = devices[min(devicesAtOnce, len(devices)):] {
+		some := c.scopeFlags
+		some.Devices = devices[:min(devicesAtOnce, len(devices))]
+		var answer web.Resumed
+		switch e := h.delete("pauses", some.query(), &answer); {
+		case isNotFound(e):
+			err = e // unless there is something of the others
+		case e != nil:
+			return all, e
+		}
+		all.Pauses, all.Halts = append(all.Pauses, answer.Pauses...), append(all.Halts, answer.Halts...)
+		if len(devices) <= devicesAtOnce {
+			break
+		}
 	}
-	text := ": pauses end in the scope in which they were made. These hold:"
-	for _, p := range pauses {
-		text += fmt.Sprintf("\n  %s (%s)", p.Subject(), p)
+	if len(all.Pauses)+len(all.Halts) > 0 {
+		err = nil
+	}
+	return all, err
+}
+
+func isNotFound(err error) bool {
+	problem := (*web.Problem)(nil)
+	return errors.As(err, &problem) && problem.Status == http.StatusNotFound
+}
+
+// ended counts what ended.
+func ended(r web.Resumed) string {
+	var parts []string
+	if n := len(r.Pauses); n > 0 {
+		parts = append(parts, plural(n, "pause"))
+	}
+	if n := len(r.Halts); n > 0 {
+		parts = append(parts, plural(n, "halt"))
+	}
+	return strings.Join(parts, " and ")
+}
+
+// holds names them, one a line.
+func holds(r web.Resumed) (text string) {
+	for _, p := range r.Pauses {
+		text += fmt.Sprintf("\n  %s", pauseLine(p))
+	}
+	for _, halt := range r.Halts {
+		text += fmt.Sprintf("\n  halted since %s: %d of %d retried targets failed again", halt.At.Format(time.RFC3339), halt.Failed, halt.Failed+halt.Recovered)
 	}
 	return text
+}
+
+// explain tells which pauses hold where none is of the scope.
+func (c resumeCmd) explain(h *hand, err error) error {
+	if !isNotFound(err) {
+		return err
+	}
+	var all web.List[web.Pause]
+	if err := h.api.Get(h.a.ctx, "pauses", nil, &all); err != nil || len(all.Items) == 0 {
+		return fmt.Errorf("nothing is paused or halted as %s, and no pause of another scope holds", c)
+	}
+	text := ""
+	for _, p := range all.Items {
+		text += "\n  " + pauseLine(p)
+	}
+	return fmt.Errorf("nothing is paused or halted as %s: pauses end in the scope in which they were made. These hold:%s", c, text)
+}
+
+// pauseLine says who paused what, since when, until when, and why.
+func pauseLine(p web.Pause) string {
+	subject := "all"
+	switch p.Scope {
+	case "connection":
+		subject = "connection " + p.Connection
+	case "policy":
+		subject = "policy " + p.Policy
+	case "task":
+		subject = "task " + p.TaskID
+	case "device":
+		subject = "device " + shown(p.DeviceID) + " in task " + p.TaskID
+	}
+	text := subject + ", by " + shown(p.Who) + " since " + p.At.UTC().Format(time.RFC3339)
+	if p.Until != nil {
+		text += " until " + p.Until.UTC().Format(time.RFC3339)
+	}
+	return text + ": " + shown(p.Why)
 }

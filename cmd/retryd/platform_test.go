@@ -81,6 +81,15 @@ func campaign(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], id)
 }
 
+// campaigns adds N of a kind: campaigns N ….
+func campaigns(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for range n {
+		campaign(ts, neg, append([]string{"_"}, append(args[1:], "lamp-1=Fail")...))
+	}
+}
+
 func device(ts *testscript.TestScript, id, value string) emulator.Device {
 	d := emulator.Device{ID: id, Status: iotda.SubtaskSuccess}
 	for i, part := range strings.Split(value, ";") {
@@ -93,7 +102,7 @@ func device(ts *testscript.TestScript, id, value string) emulator.Device {
 			ts.Check(err)
 			d.Fate.RecoverAt = n
 		case name == "message":
-			d.Fate.Message = value
+			d.Fate.Message = strings.ReplaceAll(value, "ESC", "\x1b")
 		case name == "code":
 			d.Fate.Code = value
 		case name == "refused":
@@ -110,7 +119,7 @@ func device(ts *testscript.TestScript, id, value string) emulator.Device {
 }
 
 // onPlatform is what happens there: platform stop|remove TASK, console-retry TASK DEVICE…, clock OFFSET,
-// offline DEVICE, fault OP FAULT [TASK], fault none, misspeak WORDS INSTEAD.
+// token TOKEN ENDS-IN, offline DEVICE, fault OP FAULT [TASK], fault none, misspeak WORDS INSTEAD.
 func onPlatform(ts *testscript.TestScript, _ bool, args []string) {
 	e := platformOf(ts)
 	switch args[0] {
@@ -124,6 +133,10 @@ func onPlatform(ts *testscript.TestScript, _ bool, args []string) {
 		offset, err := time.ParseDuration(args[1])
 		ts.Check(err)
 		e.SetClock(offset)
+	case "token":
+		ends, err := time.ParseDuration(args[2])
+		ts.Check(err)
+		e.IssueToken(args[1], time.Now().Add(ends))
 	case "offline":
 		e.SetOnline(args[1], false)
 	case "fault":
@@ -173,8 +186,8 @@ func verdict(ts *testscript.TestScript, neg bool, args []string) {
 	have := ts.ReadFile("stdout")
 	for line := range strings.Lines(have) {
 		cells := columns.Split(strings.TrimSpace(moments.ReplaceAllString(line, "TIME")), -1)
-		whole := len(cells) == 7 && cells[2] == args[0] && strings.HasPrefix(cells[3], "(")
-		if len(cells) != 7 || cells[3] != args[0] && !whole || cells[4] != args[1] || cells[5] != args[2] || len(args) > 3 && cells[6] != args[3] {
+		whole := len(cells) == 8 && cells[2] == args[0] && strings.HasPrefix(cells[3], "(")
+		if len(cells) != 8 || cells[3] != args[0] && !whole || cells[4] != args[1] || cells[5] != args[2] || len(args) > 3 && cells[6] != args[3] {
 			continue
 		}
 		if neg {
@@ -237,8 +250,10 @@ func metric(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // exported gives what the daemon exports, empty where it does not answer.
-func exported(ts *testscript.TestScript) string {
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+ts.Getenv("LISTEN")+"/metrics", nil)
+func exported(ts *testscript.TestScript) string { return get(ts, "/metrics") }
+
+func get(ts *testscript.TestScript, path string) string {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+ts.Getenv("LISTEN")+path, nil)
 	ts.Check(err)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -250,6 +265,15 @@ func exported(ts *testscript.TestScript) string {
 		return ""
 	}
 	return string(body)
+}
+
+// served writes what the daemon serves into a file: served PATH FILE.
+func served(ts *testscript.TestScript, _ bool, args []string) {
+	text := get(ts, args[0])
+	if text == "" {
+		ts.Fatalf("the daemon does not answer")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
 }
 
 // signalDaemon sends SIGHUP to what runs in the background.

@@ -8,13 +8,16 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"retryd/internal/config"
+	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
 )
@@ -22,14 +25,16 @@ import (
 // reloader puts a new configuration in the place of the one that runs: the whole of it, or
 // nothing of it.
 type reloader struct {
-	a    *app
-	h    *house
-	s    *scheduler.Scheduler
-	door *door // goes by what is in force
+	a     *app
+	h     *house
+	s     *scheduler.Scheduler
+	tells *sender
+	door  *door // goes by what is in force
 
-	one     sync.Mutex     // one reload at a time
-	current *config.Config // in force
-	refused string         // why the last one was not taken; empty = it was
+	one     sync.Mutex                    // one reload at a time
+	current *config.Config                // in force
+	inForce atomic.Pointer[config.Config] // the same, for those who do not wait for a reload
+	refused string                        // why the last one was not taken; empty = it was
 
 	mu   sync.Mutex
 	next *reload // asked for and not begun yet
@@ -91,6 +96,7 @@ func (r *reloader) run(ctx context.Context, n *reload) {
 		return
 	}
 	r.current, r.refused, n.hash = c, "", c.Hash
+	r.inForce.Store(c)
 	r.door.asks.Store(&c.Server.Web)
 	r.h.metrics.Reloaded(true, c.Hash, time.Now())
 	r.h.warn(c)
@@ -112,6 +118,10 @@ func (r *reloader) take(ctx context.Context, c *config.Config, drop bool, by str
 		return err
 	}
 	if err := r.h.dropHolds(ctx, lost, by); err != nil {
+		closeAll(setup)
+		return err
+	}
+	if err := r.tells.apply(ctx, c); err != nil {
 		closeAll(setup)
 		return err
 	}
@@ -144,12 +154,13 @@ func (r *reloader) follow(ctx context.Context, hup <-chan os.Signal, every time.
 // serve answers POST /-/reload once the reload has come to its end. To drop a pause takes somebody
 // who has shown who they are, or a program on this machine.
 func (r *reloader) serve(w http.ResponseWriter, req *http.Request) {
+	by := r.door.caller(req)
 	want := reload{why: "POST /-/reload from " + req.RemoteAddr, drop: req.URL.Query().Get("drop_pauses") == "true"}
-	if user := r.door.user(req); user != "" {
-		want.why += " by " + user
+	if by.Name != "" && !overSocket(req) {
+		want.why += " by " + by.Name
 	}
-	if want.drop && !r.door.knows(req) && !local(req) {
-		http.Error(w, "drop_pauses is for this machine's own address, or for users of server.web_config: run `retryd reload --drop-pauses` on it", http.StatusForbidden)
+	if want.drop && by.Refused != "" && !r.door.knows(req) && !local(req) {
+		http.Error(w, "drop_pauses is for this machine's own address or socket, or for users of server.web_config: run `retryd reload --drop-pauses` on it", http.StatusForbidden)
 		return
 	}
 	if _, err := io.Copy(io.Discard, req.Body); err != nil {
@@ -187,6 +198,10 @@ func (h *house) lostHolds(ctx context.Context, c *config.Config, drop bool) (los
 		return nil, errors.New(strings.Join(texts, "\n") + "\npause it under its new name and then `retryd resume --policy` the old one, or drop this with --drop-pauses")
 	}
 	return lost, nil
+}
+
+func hasPolicy(c *config.Config, name string) bool {
+	return slices.ContainsFunc(c.Policies, func(p *policy.Policy) bool { return p.Name == name })
 }
 
 func (h *house) dropHolds(ctx context.Context, lost []string, by string) error {

@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +47,9 @@ func TestCommands(t *testing.T) {
 			met.Lock()
 			met.scripts++
 			met.Unlock()
-			platform := &stage{Emulator: newEmulator(emulator.Options{Upgrade: 500 * time.Millisecond, Apps: []iotda.App{{ID: "app1", Name: "lamps"}}})}
+			platform := &stage{Emulator: newEmulator(emulator.Options{
+				Upgrade: 500 * time.Millisecond, Apps: []iotda.App{{ID: "app1", Name: "lamps"}}, Users: []emulator.User{{Domain: demoDomain, Name: demoUser, Password: demoPassword}},
+			})}
 			if !strings.HasPrefix(filepath.Base(e.WorkDir), "script-verdict-") { // those make their own campaigns
 				if _, err := platform.AddScene(60, time.Now()); err != nil {
 					return err
@@ -54,6 +58,7 @@ func TestCommands(t *testing.T) {
 			server := httptest.NewServer(platform)
 			e.Defer(server.Close)
 			e.Values[emulatorKey{}] = platform
+			e.Values[receiverKey{}] = newReceiver(e)
 			e.Setenv("ENDPOINT", strings.TrimPrefix(server.URL, "http://"))
 			l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 			if err != nil {
@@ -81,9 +86,12 @@ func TestCommands(t *testing.T) {
 			"promises":      promises,
 			"healthy":       healthy,
 			"campaign":      campaign,
+			"campaigns":     campaigns,
+			"await-call":    awaitCall,
 			"platform":      onPlatform,
 			"verdict":       verdict,
 			"metric":        metric,
+			"served":        served,
 			"refusals":      refusals,
 			"signal":        signalDaemon,
 			"pause-a-while": pauseAWhile,
@@ -92,8 +100,20 @@ func TestCommands(t *testing.T) {
 			"postgres":      postgres,
 			"password":      setPassword,
 			"old-ledger":    oldLedger,
+			"shipped":       shipped,
+			"retries":       countRetries,
+			"await-file":    awaitFile,
+			"receiver":      receiverAnswers,
+			"delivered":     delivered,
 		},
 	})
+}
+
+// shipped copies a file of the project: shipped FILE.
+func shipped(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(args[0])))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(filepath.Base(args[0])), data, 0o600))
 }
 
 // postgres makes a database, and writes a file of configuration that has the ledger in it.
@@ -107,6 +127,26 @@ func postgres(ts *testscript.TestScript, _ bool, args []string) {
 // awaitRetries waits until the platform has been asked to retry.
 func awaitRetries(ts *testscript.TestScript, _ bool, _ []string) {
 	await(ts, "no retry came", func() bool { return len(platformOf(ts).Retries()) > 0 })
+}
+
+// countRetries puts how many retry calls have come into a variable: retries NAME.
+func countRetries(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strconv.Itoa(len(platformOf(ts).Retries())))
+}
+
+// awaitFile waits until there is such a file: await-file FILE.
+func awaitFile(ts *testscript.TestScript, _ bool, args []string) {
+	await(ts, "no "+args[0]+" came", func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil
+	})
+}
+
+// awaitCall waits until the platform is at a call with a fault: await-call FAULT.
+func awaitCall(ts *testscript.TestScript, _ bool, args []string) {
+	await(ts, "no such call came", func() bool {
+		return slices.ContainsFunc(platformOf(ts).Calls(), func(c emulator.Call) bool { return string(c.Fault) == args[0] })
+	})
 }
 
 // healthy waits until a daemon answers.

@@ -11,20 +11,21 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/exporter-toolkit/web"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"retryd/internal/scheduler"
+	"retryd/internal/web"
 )
 
 // What one caller, or many, can take of the server.
 const (
 	maxHeader      = 16 << 10
-	maxBody        = 64 << 10
-	maxConnections = 256 // at once; others wait until one ends
-	maxStreams     = 16  // of one connection, HTTP/2
-	maxScrapes     = 4   // at once
+	maxBody        = 512 << 10 // 1000 devices with the longest ids fit
+	maxConnections = 256       // at once; others wait until one ends
+	maxStreams     = 16        // of one connection, HTTP/2
+	maxScrapes     = 4         // at once
 	scrapeTimeout  = 30 * time.Second
 )
 
@@ -44,37 +45,54 @@ func newServer(handler http.Handler) *http.Server {
 	}
 }
 
+// entrance is a way in: a server, and what has it answer until it is closed.
+type entrance struct {
+	server *http.Server
+	answer func() error
+}
+
 // serve answers on the listener, to anybody, until the context and then the work has ended.
 // What goes on beside the work ends with the context.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler, work func(context.Context) error, beside ...func(context.Context) error) error {
 	server := newServer(handler)
-	return serveUntil(ctx, server, func() error { return server.Serve(listener) }, work, beside...)
+	return serveUntil(ctx, []entrance{{server, func() error { return server.Serve(listener) }}}, work, beside...)
 }
 
-// serve does the same for the daemon: to whom its web configuration lets in, and to so many at
-// once.
-func (h *house) serve(ctx context.Context, listener net.Listener, handler http.Handler, webConfig string, work func(context.Context) error, beside ...func(context.Context) error) error {
+// front is the daemon's entrance for everybody whom its web configuration lets in, and for so many
+// at once.
+func (h *house) front(listener net.Listener, handler http.Handler, webConfig string) entrance {
 	server := newServer(handler)
 	server.ErrorLog = errorLog(h.log)
-	return serveUntil(ctx, server, func() error {
-		return withoutValues(web.Serve(netutil.LimitListener(listener, maxConnections), server, &web.FlagConfig{WebConfigFile: &webConfig}, webLog(h.log)))
-	}, work, beside...)
+	return entrance{server, func() error {
+		return withoutValues(toolkit.Serve(netutil.LimitListener(listener, maxConnections), server, &toolkit.FlagConfig{WebConfigFile: &webConfig}, webLog(h.log)))
+	}}
 }
 
-func serveUntil(ctx context.Context, server *http.Server, answer func() error, work func(context.Context) error, beside ...func(context.Context) error) error {
+// side is its entrance for whoever may open the socket.
+func (h *house) side(s *socket, handler http.Handler) entrance {
+	server := newServer(handler)
+	server.ErrorLog, server.ConnContext = errorLog(h.log), markSocket
+	return entrance{server, func() error { return server.Serve(netutil.LimitListener(s, maxConnections)) }}
+}
+
+func serveUntil(ctx context.Context, entrances []entrance, work func(context.Context) error, beside ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := answer(); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve HTTP: %w", err)
-		}
-		return nil
-	})
+	for _, e := range entrances {
+		g.Go(func() error {
+			if err := e.answer(); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve HTTP: %w", err)
+			}
+			return nil
+		})
+	}
 	g.Go(func() error {
 		err := work(ctx) // metrics are served until the last call is accounted for
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
-		if server.Shutdown(ctx) != nil { // somebody is connected and says nothing
-			return errors.Join(err, server.Close())
+		for _, e := range entrances {
+			if e.server.Shutdown(ctx) != nil { // somebody is connected and says nothing
+				err = errors.Join(err, e.server.Close())
+			}
 		}
 		return err
 	})
@@ -84,13 +102,32 @@ func serveUntil(ctx context.Context, server *http.Server, answer func() error, w
 	return g.Wait()
 }
 
-// handler serves the metrics, the probes and reloading.
+// handler serves the metrics, the probes, reloading, the API and the page.
 func (h *house) handler(s *scheduler.Scheduler, reloads *reloader) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /-/reload", reloads.serve)
+	mux.HandleFunc("GET /api/v1/configuration", reloads.configuration())
 	serveProbes(mux, h.registry, s.Ready, s.Drives)
-	// A page in somebody's browser cannot make it reload.
-	return http.NewCrossOriginProtection().Handler(reloads.door.guard(limitBody(mux)))
+	mux.Handle("/", web.New(web.Options{
+		Store: h.store, Config: reloads.inForce.Load, Scheduler: s, Version: readVersion().Version, Log: h.log, Caller: reloads.door.caller,
+	}))
+	// A page in somebody's browser cannot make it act.
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, r, http.StatusForbidden, "the request comes from a page of another site")
+	}))
+	return cross.Handler(reloads.door.guard(limitBody(mux)))
+}
+
+// refuse answers with an error: as the API does where it is for that, else in plain text.
+func refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
+	if !strings.HasPrefix(r.URL.Path, "/api/") {
+		http.Error(w, text, status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = writeJSON(w, web.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: text}) // a reader who has gone misses nothing
 }
 
 func serveProbes(mux *http.ServeMux, registry *prometheus.Registry, check func(context.Context) error, drives func() (driven, others []string)) {
@@ -112,9 +149,6 @@ func serveProbes(mux *http.ServeMux, registry *prometheus.Registry, check func(c
 			printf(w, "does not drive: %s\n", strings.Join(others, ", "))
 		}
 	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		printf(w, "retryd %s\n\n/metrics\n/-/healthy\n/-/ready\n", readVersion().Version)
-	})
 }
 
 // limitBody refuses a body that is said to be too large, and ends the reading of one that is.
@@ -122,7 +156,7 @@ func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
 			w.Header().Set("Connection", "close") // the body is not read
-			http.Error(w, fmt.Sprintf("a request can have %d bytes", maxBody), http.StatusRequestEntityTooLarge)
+			refuse(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("a request can have %d bytes", maxBody))
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,25 +9,69 @@ import (
 	"os"
 	"os/user"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"text/tabwriter"
 	"time"
 
 	"retryd/internal/config"
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
+	"retryd/internal/web"
 )
 
 type sweepCmd struct {
+	apiFlags
 	Policies  []string `arg:"" optional:"" name:"policy" help:"Policies to sweep; none = all."`
 	NewLedger bool     `help:"Make the ledger where there is none: retryd then knows of no attempt made before."`
+	Why       string   `placeholder:"TEXT" help:"For the record."`
 }
 
-// Run sweeps once.
+// Run sweeps once: itself, or where a daemon drives the connections, that does.
 func (c sweepCmd) Run(a *app) error {
+	if c.URL != "" {
+		return c.ask(a)
+	}
+	err := c.sweep(a)
+	if errors.Is(err, store.ErrLocked) || errors.Is(err, scheduler.ErrDriven) {
+		return c.ask(a)
+	}
+	return err
+}
+
+// ask has the sweeps be made by whoever drives the connections.
+func (c sweepCmd) ask(a *app) error {
+	h, done, err := handFlags{apiFlags: c.apiFlags}.begin(a)
+	if err != nil {
+		return err
+	}
+	defer done()
+	var asked web.List[web.Request]
+	if err := h.post("sweeps", web.NewSweep{Policies: c.Policies, Why: c.Why}, &asked); err != nil {
+		return err
+	}
+	good, failed := 0, []error(nil)
+	for _, r := range asked.Items {
+		if r, err = h.await(r); err != nil {
+			return err
+		}
+		printf(a.stdout, "%s on %s: %s%s\n", r.Policy, r.Connection, r.State, resultLines(r.Result))
+		if r.State == "done" && len(r.Result.Problems) == 0 {
+			good++
+			continue
+		}
+		failed = append(failed, fmt.Errorf("policy %s: %s", r.Policy, strings.Join(append([]string{"the sweep is " + r.State}, r.Result.Problems...), ": ")))
+	}
+	switch {
+	case len(failed) == 0:
+		return nil
+	case good == 0:
+		return failure{exitFailed, errors.Join(failed...)}
+	}
+	return failure{exitPartial, errors.Join(failed...)}
+}
+
+// sweep sweeps in this process.
+func (c sweepCmd) sweep(a *app) error {
 	h, err := a.byHand()
 	if err != nil {
 		return err
@@ -36,16 +81,10 @@ func (c sweepCmd) Run(a *app) error {
 	switch {
 	case errors.Is(err, store.ErrNoLedger):
 		return fmt.Errorf("%w: if retryd has never run here, start `retryd run`, or add --new-ledger; else correct store.url", err)
-	case errors.Is(err, store.ErrLocked):
-		return fmt.Errorf("%w: the running daemon sweeps by itself; `retryd plan` shows what it would do", err)
 	case err != nil:
 		return err
 	}
 	if _, err := h.lostHolds(a.ctx, h.config, false); err != nil {
-		return err
-	}
-	action := store.Action{Who: who(), Source: "sweep", What: "sweep", Subject: strings.Join(c.Policies, " ")}
-	if err := h.store.Act(a.ctx, action); err != nil {
 		return err
 	}
 	bar := newProgress(a.stderr)
@@ -57,8 +96,8 @@ func (c sweepCmd) Run(a *app) error {
 	reports, err := s.Sweep(a.ctx, c.Policies)
 	bar.done()
 	printReports(a.stdout, reports, "attempts")
-	if errors.Is(err, scheduler.ErrDriven) {
-		return fmt.Errorf("%w: the daemon sweeps by itself; `retryd plan` shows what it would do", err)
+	if !errors.Is(err, scheduler.ErrDriven) { // else whoever drives is asked, and that is the action
+		err = errors.Join(err, h.store.Act(context.WithoutCancel(a.ctx), store.Action{Who: who(), Source: "terminal", What: "sweep", Subject: c.subject(), Why: c.Why}))
 	}
 	if err != nil {
 		return err
@@ -66,48 +105,12 @@ func (c sweepCmd) Run(a *app) error {
 	return verdictOf(reports)
 }
 
-type planCmd struct {
-	Policies []string `arg:"" optional:"" name:"policy" help:"Policies to plan; none = all."`
-	All      bool     `short:"a" help:"List every target with its verdict, not only those that are due."`
-}
-
-// Run plans.
-func (c planCmd) Run(a *app) error {
-	h, err := a.byHand()
-	if err != nil {
-		return err
+// subject names what is swept.
+func (c sweepCmd) subject() string {
+	if len(c.Policies) == 0 {
+		return "all policies"
 	}
-	defer h.close()
-	err = h.open(a, h.ledger(store.Options{Join: true})) // to write down refused credentials, and nothing else
-	if errors.Is(err, store.ErrNoLedger) {
-		printf(a.stderr, "There is no ledger at %s yet: this plan knows of no attempt made before.\n", h.ledger(store.Options{}).Where())
-		err = h.open(a, store.Options{})
-		h.rememberRefusals(a)
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := h.lostHolds(a.ctx, h.config, false); err != nil {
-		printf(a.stderr, "%s\n(run, sweep and reload refuse this)\n", err)
-	}
-	bar := newProgress(a.stderr)
-	table := newTable(a.stdout, c.All)
-	s, err := h.scheduler(func(e scheduler.Event) {
-		bar.watch(e)
-		table.watch(e)
-	})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	reports, err := s.Plan(a.ctx, c.Policies)
-	bar.done()
-	table.print(err == nil && verdictOf(reports) == nil)
-	printReports(a.stdout, reports, "")
-	if err != nil {
-		return err
-	}
-	return verdictOf(reports)
+	return "policy " + strings.Join(c.Policies, ", ")
 }
 
 // byHand builds the house for a person at a terminal: warnings only, in plain lines.
@@ -170,64 +173,6 @@ func printReports(w io.Writer, reports []scheduler.Report, attempts string) {
 		}
 		printf(w, "  %s: %s\n", attempts, strings.Join(parts, ", "))
 	}
-}
-
-// table prints verdicts as they come, in columns where the widths are known.
-type table struct {
-	mu  sync.Mutex
-	w   *tabwriter.Writer
-	all bool
-	n   int
-
-	capped map[string]int // by limit, where they are not listed
-}
-
-func newTable(w io.Writer, all bool) *table {
-	t := &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0), all: all, capped: map[string]int{}}
-	printf(t.w, "POLICY\tCONNECTION\tTASK\tDEVICE\tVERDICT\tDETAIL\tNOT BEFORE\n")
-	return t
-}
-
-func (t *table) watch(e scheduler.Event) {
-	device := e.DeviceID
-	switch {
-	case e.Kind == scheduler.Decided && (t.all || e.Verdict.Reason == "due" || e.Verdict.Reason == "observe"):
-	case e.Kind == scheduler.DecidedTask && (t.all || e.Rows > 0):
-		device = "(" + plural(e.Rows, "target") + ")"
-	case e.Kind == scheduler.Decided && e.Verdict.Reason == policy.Capped:
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.capped[shown(e.Verdict.Detail)]++
-		return
-	default:
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	notBefore := "-"
-	if !e.Verdict.NotBefore.IsZero() {
-		notBefore = e.Verdict.NotBefore.UTC().Format(time.RFC3339)
-	}
-	t.n++
-	printf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Policy, e.Connection, e.TaskID, shown(device), e.Verdict.Reason, shown(e.Verdict.Detail), notBefore)
-}
-
-// shown makes a text that somebody else chose safe for a terminal: what could move the cursor or
-// colour the screen is written as an escape.
-func shown(text string) string {
-	quoted := strconv.Quote(text)
-	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
-}
-
-// print ends the table; whole tells whether everything could be read.
-func (t *table) print(whole bool) {
-	if t.n == 0 && whole {
-		printf(t.w, "(nothing is due)\n")
-	}
-	for _, limit := range slices.Sorted(maps.Keys(t.capped)) {
-		printf(t.w, "(%s more due, held back by %s)\n", plural(t.capped[limit], "target"), limit)
-	}
-	_ = t.w.Flush() // a reader who has gone misses nothing
 }
 
 // who names the person at the terminal.

@@ -130,7 +130,7 @@ func (s *site) shown() string {
 }
 
 // everything is all that is served, and something that is not.
-var everything = []string{"GET /", "GET /metrics", "GET /-/healthy", "GET /-/ready", "POST /-/reload", "POST /-/reload?drop_pauses=true", "GET /other", "PUT /metrics"}
+var everything = []string{"GET /", "GET /metrics", "GET /-/healthy", "GET /-/ready", "POST /-/reload", "POST /-/reload?drop_pauses=true", "GET /other", "PUT /metrics", "GET /tasks", "GET /api/v1/status", "GET /api/v1/configuration", "POST /api/v1/pauses", "DELETE /api/v1/pauses"}
 
 func TestNothingIsOpenWithoutThePassword(t *testing.T) {
 	t.Parallel()
@@ -160,8 +160,11 @@ func TestCommandsReachADaemonWithTLSAndPasswords(t *testing.T) {
 	require.Equal(t, "healthy\n", s.done("healthcheck"))
 	t.Setenv("RETRYD_PASSWORD", wrongAnswer)
 	said := s.refused("healthcheck")
-	require.Contains(t, said, "asks who you are: set --user (or $RETRYD_USER) and --password-file (or $RETRYD_PASSWORD)")
+	require.Contains(t, said, "does not let ann in: the password is wrong, or basic_auth_users of its web_config has no such user")
 	said += s.refused("healthcheck", s.ann("wrong"))
+	t.Setenv("RETRYD_USER", "")
+	require.Contains(t, s.refused("healthcheck"), "asks who you are: set --user (or $RETRYD_USER) and --password-file (or $RETRYD_PASSWORD)")
+	t.Setenv("RETRYD_USER", "ann")
 	said += s.refused("healthcheck", elsewhere, s.ann("right"))
 	require.Contains(t, said, "is not trusted")
 	said += s.refused("healthcheck", "--url=https://"+s.address, "--ca-file="+s.ca.file, s.ann("right"))
@@ -204,7 +207,7 @@ func TestARenewedCertificateAndAChangedPasswordHoldFromTheNextConnectionOn(t *te
 	require.Equal(t, "healthy\n", s.done("healthcheck", s.ann("right")))
 
 	replace(t, s.web, withTLS+userAnn(t, newPassword))
-	require.Contains(t, s.refused("healthcheck", s.ann("right")), "asks who you are")
+	require.Contains(t, s.refused("healthcheck", s.ann("right")), "does not let ann in")
 	require.Equal(t, "healthy\n", s.done("healthcheck", s.ann("next")))
 	require.Contains(t, s.done("reload", s.ann("next")), "is in force")
 	requireNoPassword(t, s.end())

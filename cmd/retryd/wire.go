@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -28,7 +29,11 @@ func (a *app) load() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := config.Load(files, env)
+	read := config.Load
+	if a.observe {
+		read = config.Observing
+	}
+	c, err := read(files, env)
 	if problems := (config.Problems)(nil); errors.As(err, &problems) {
 		return nil, fmt.Errorf("%s has %s:\n%w", strings.Join(files, ", "), plural(len(problems), "problem"), err)
 	}
@@ -54,9 +59,13 @@ type house struct {
 	budgets  map[string]*iotdaclient.Budget // by name; those of one connection by its identity
 	sources  map[sourceKey]iotdaclient.Source
 	demo     bool
+	observe  bool          // nothing is sent
 	replica  store.Replica // this process, to others with the same ledger
 	store    *store.Store
 	refusals *store.Store // of credentials, where there is no ledger
+
+	around func(http.RoundTripper) http.RoundTripper       // the way to the platform; nil = as it is
+	heard  func(connection string, x iotdaclient.Exchange) // of each call; nil = nobody
 }
 
 // sourceKey is what makes two connections share a login, and its token.
@@ -124,7 +133,11 @@ func (h *house) client(c config.Connection, budget *iotdaclient.Budget) (*iotdac
 		Backoff: iotdaclient.Backoff{
 			Initial: c.Backoff.Initial, Multiplier: c.Backoff.Multiplier, Max: c.Backoff.Max, MaxElapsed: c.Backoff.MaxElapsed, Jitter: c.Backoff.Jitter,
 		},
+		Around: h.around,
 		Observe: func(x iotdaclient.Exchange) {
+			if h.heard != nil {
+				h.heard(c.Name, x)
+			}
 			h.metrics.ObserveCall(c.Name, metrics.Call{
 				Operation: x.Op, Code: x.Code, Duration: x.Duration, Throttled: x.Throttled, PerSecond: budget.PerSecond(), CredentialsEnd: x.Expires,
 			})
@@ -237,9 +250,14 @@ func (h *house) scheduler(watch func(scheduler.Event)) (*scheduler.Scheduler, er
 	if err != nil {
 		return nil, err
 	}
+	return h.schedule(setup, watch), nil
+}
+
+// schedule does the same with a setup that is there.
+func (h *house) schedule(setup scheduler.Setup, watch func(scheduler.Event)) *scheduler.Scheduler {
 	return scheduler.New(scheduler.Options{
-		Setup: setup, Store: h.store, Metrics: h.metrics, Log: h.log, Watch: watch, Replica: h.replica, LeaseTTL: h.config.Lease.TTL,
-	}), nil
+		Setup: setup, Store: h.store, Metrics: h.metrics, Log: h.log, Watch: watch, Replica: h.replica, LeaseTTL: h.config.Lease.TTL, Observe: h.observe,
+	})
 }
 
 // replica describes this process to others with the same ledger.

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,23 +42,10 @@ func (d *decoder) build(r *rawFile) *Config {
 	}
 	c.Budgets = d.budgets(r)
 	c.Connections = d.connections(r, c)
+	d.unused(r)
 	c.Policies = d.policies(r, c)
+	c.Receivers = d.receivers(r, c.Policies)
 	return c
-}
-
-func (d *decoder) server(r rawServer) Server {
-	s := Server{Listen: r.Listen, Web: d.web(r)}
-	host, port, err := net.SplitHostPort(r.Listen)
-	switch {
-	case err != nil || port == "":
-		d.problem(r.of("listen"), "listen must be host:port, such as 127.0.0.1:9464, not %q", clip(r.Listen))
-	case loopback(host):
-	case !s.Web.Authenticates():
-		d.warn(r.of("listen"), "whoever reaches %s can read the metrics and have retryd reload: web_config can ask for a password or a client certificate", clip(r.Listen))
-	case !s.Web.TLS:
-		d.warn(r.of("listen"), "passwords cross the network to %s for all to read: tls_server_config in web_config encrypts them", clip(r.Listen))
-	}
-	return s
 }
 
 func (d *decoder) budgets(r *rawFile) []Budget {
@@ -118,7 +104,7 @@ func (d *decoder) required(a at, key, value, hint string) bool {
 		d.problem(a.of(key), "%s is empty: %s", key, hint)
 		return false
 	}
-	return value != ""
+	return value != "" && !d.unfilled(a, key, value, hint)
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

@@ -27,7 +27,8 @@ type Config struct {
 	Budgets     []Budget
 	Connections []Connection
 	Policies    []*policy.Policy
-	Warnings    Problems // what is allowed but unwise
+	Receivers   []Receiver // of notices
+	Warnings    Problems   // what is allowed but unwise
 
 	raw *rawFile
 	d   *decoder
@@ -35,8 +36,11 @@ type Config struct {
 
 // Server is where the daemon listens, and whom it lets in.
 type Server struct {
-	Listen string
-	Web    Web
+	Listen      string
+	Socket      string      // path of a unix socket; empty = none
+	SocketMode  fs.FileMode // of it
+	Web         Web
+	ExternalURL string // where people reach it, without a slash at the end
 }
 
 // Log is how the daemon logs.
@@ -62,6 +66,8 @@ func (c *Config) NeedRestart(running *Config) Problems {
 		changed bool
 	}{
 		{"listen", c.raw.Server.at, c.Server.Listen != running.Server.Listen},
+		{"socket", c.raw.Server.at, c.Server.Socket != running.Server.Socket},
+		{"socket_mode", c.raw.Server.at, c.Server.SocketMode != running.Server.SocketMode},
 		{"web_config", c.raw.Server.at, c.Server.Web.Path != running.Server.Web.Path},
 		{"format", c.raw.Log.at, c.Log.Format != running.Log.Format},
 		{c.raw.Store.urlKey(), c.raw.Store.at, c.Store.Path != running.Store.Path || c.Store.URL != running.Store.URL},
@@ -188,7 +194,16 @@ const maxFile = 1 << 20
 
 // Load reads and checks files, and the *.yaml of folders in the order of their names, as one
 // configuration. Its error is Problems where they could be read.
-func Load(paths []string, env Env) (*Config, error) {
+func Load(paths []string, env Env) (*Config, error) { return load(newDecoder(env), paths) }
+
+// Observing does the same, with every policy in mode observe, whatever is written: nothing is sent.
+func Observing(paths []string, env Env) (*Config, error) {
+	d := newDecoder(env)
+	d.observe = true
+	return load(d, paths)
+}
+
+func load(d *decoder, paths []string) (*Config, error) {
 	var files []string
 	for _, path := range paths {
 		found, err := expand(path)
@@ -197,9 +212,9 @@ func Load(paths []string, env Env) (*Config, error) {
 		}
 		files = append(files, found...)
 	}
-	d := newDecoder(env)
 	documents := make([]document, 0, len(files))
 	var open []string // files with secrets that everybody can read
+	unread := unread(paths)
 	for _, file := range files {
 		data, err := readFile(file)
 		if err != nil {
@@ -216,8 +231,9 @@ func Load(paths []string, env Env) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Warnings = append(c.Warnings, unread...)
 	for _, file := range open {
-		c.Warnings = append(c.Warnings, Problem{file, 1, 1, "everybody on this machine can read the secrets in this file: chmod 600, or use secret_key_file"})
+		c.Warnings = append(c.Warnings, Problem{file, 1, 1, "everybody on this machine can read the secrets in this file: chmod 600, or use the keys that end in _file"})
 	}
 	return c, nil
 }
@@ -231,6 +247,9 @@ func expand(path string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(path, "*.yaml"))
 	if err == nil && len(files) == 0 {
 		err = fmt.Errorf("%s is a folder without any *.yaml", path)
+		if others := unread([]string{path}); len(others) > 0 {
+			err = fmt.Errorf("%w: %s has to end in .yaml", err, others[0].File)
+		}
 	}
 	return files, err
 }
@@ -268,6 +287,11 @@ func (d *decoder) config(documents []document) (*Config, error) {
 	d.mapping(root, reflect.ValueOf(&raw).Elem(), "the file")
 	if raw.node == nil {
 		return nil, d.sorted(d.problems)
+	}
+	for i := range raw.Policies {
+		if d.observe {
+			raw.Policies[i].Mode = string(policy.ModeObserve)
+		}
 	}
 	c := d.build(&raw)
 	if len(d.problems) > 0 {

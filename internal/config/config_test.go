@@ -16,6 +16,7 @@ import (
 
 	"retryd/internal/config"
 	"retryd/internal/iotda"
+	"retryd/internal/policy"
 )
 
 var update = flag.Bool("update", false, "write what the bad files' messages are now")
@@ -231,4 +232,25 @@ func TestALedgerThatOthersCanReadIsWarnedOf(t *testing.T) {
 	texts := strings.Join(warned(`url_file: url`), "")
 	require.Contains(t, texts, "chmod 600")
 	require.NotContains(t, texts, "hunter2")
+}
+
+func TestObservingIsWhatIsInForceAndShown(t *testing.T) {
+	file := filepath.Join("..", "..", "configs", "fleet.yaml")
+	as, err := config.Load([]string{file}, func(string) (string, bool) { return "x", true })
+	require.NoError(t, err)
+	c, err := config.Observing([]string{file}, func(string) (string, bool) { return "x", true })
+	require.NoError(t, err)
+	require.NotEmpty(t, c.Policies)
+	changed := 0
+	for i, p := range c.Policies {
+		require.Equal(t, policy.ModeObserve, p.Mode)
+		if as.Policies[i].Mode != p.Mode {
+			require.NotEqual(t, as.Policies[i].Hash, p.Hash, "an approval of the one is none of the other")
+			changed++
+		}
+	}
+	require.Positive(t, changed)
+	var text strings.Builder
+	c.Print(&text)
+	require.NotContains(t, text.String(), "mode: auto")
 }

@@ -43,8 +43,9 @@ func (d *decoder) connection(r *rawConnection, all *Config) Connection {
 		Labels: r.Labels, Budget: d.budget(r, all), Burst: r.Burst, Concurrency: r.Concurrency, Timeout: r.Timeout, Backoff: d.backoff(r.Backoff),
 	}
 	c.Endpoint = d.endpoint(r)
+	d.wary(r, c)
 	if c.Region == "" {
-		c.Region = regionOf(c.Endpoint)
+		c.Region = RegionOf(c.Endpoint)
 		r.Region, r.from = c.Region, map[string]string{"region": "from the endpoint"}
 	}
 	if d.required(r.at, "project_id", r.ProjectID, "the 32 hex digits of the project in the console's My Credentials") && !projectForm.MatchString(r.ProjectID) {
@@ -133,7 +134,8 @@ var (
 	basicHost = regexp.MustCompile(`^https://[a-z][a-z0-9-]+(\.[a-z]{2,}-[a-z]+-\d{1,2})?\.(my)?(huaweicloud|myhwclouds)\.(com|cn)`)
 )
 
-func regionOf(endpoint string) string {
+// RegionOf gives the region that an endpoint's host names, empty where it names none.
+func RegionOf(endpoint string) string {
 	if m := regionIn.FindStringSubmatch(endpoint); m != nil {
 		return m[1]
 	}

@@ -23,6 +23,7 @@ type decoder struct {
 	file     string // the first one
 	order    []string
 	env      Env
+	observe  bool                  // every policy is in mode observe, whatever is written
 	origin   map[*yaml.Node]string // the file that a node is in
 	problems Problems
 	warnings Problems

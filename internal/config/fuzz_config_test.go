@@ -18,7 +18,7 @@ import (
 )
 
 // full has every section, in the several forms that they can have.
-const full = `server: {listen: "127.0.0.1:0"}
+const full = `server: {listen: "127.0.0.1:0", external_url: "https://retryd.example.com/x/"}
 log: {level: debug, format: console}
 store: {url: "sqlite:/x/y.db", retention: 200d}
 defaults: {connection: {region: cn-north-4, labels: {env: "a b"}}, policy: {time_zone: Europe/Berlin}}
@@ -43,6 +43,9 @@ policies:
   - {name: two, connections: [b, c], schedule: "0 3 * * *", windows: [], errors: [], limits: off, halt: off}
   - {name: three, connections: all, schedule: "@daily", targets: {mode: all, statuses: [Fail, FailWaitRetry, Stopped]}, limits: {ramp: off, targets_per_sweep: 0}, catch_up: 0s}
 blackouts: [{from: 2027-02-05, to: "2027-02-13T00:00:30", time_zone: Asia/Shanghai, why: "Spring: Festival", policies: [one]}]
+notify:
+  - {name: chat, url: "https://hooks.example.com/services/a-long-webhook", events: [halted], policies: [one, three]}
+  - {name: own, url: "http://127.0.0.1:9/another-long-hook", format: json, secret: "a-signing-secret", batch: 0s, timeout: 3s}
 `
 
 func addFiles(f *testing.F) {
@@ -116,10 +119,10 @@ func lineLengths(data []byte) []int {
 	return lengths
 }
 
-var secretKey = regexp.MustCompile(`^(access_key|secret_key|security_token|password|value)$`)
+var secretKey = regexp.MustCompile(`^(access_key|secret_key|security_token|password|value|secret)$`)
 
 // literal finds secrets also where the file is not YAML.
-var literal = regexp.MustCompile(`(?m)^[^#\n]*\b(?:access_key|secret_key|security_token|password)\s*:\s*["'*&!]?([A-Za-z0-9+/=_.-]{8,})`)
+var literal = regexp.MustCompile(`(?m)^[^#\n]*\b(?:access_key|secret_key|security_token|password|secret)\s*:\s*["'*&!]?([A-Za-z0-9+/=_.-]{8,})`)
 
 // secretsIn gives the values of keys for secrets that stand nowhere else in the file.
 func secretsIn(data []byte) (secrets []string) {
@@ -149,12 +152,14 @@ func secretsIn(data []byte) (secrets []string) {
 	return alone
 }
 
+var hiddenURL = regexp.MustCompile(`(?m)^( *url: )\[hidden\]`)
+
 var hiddenValue = regexp.MustCompile(`(?m)^( *(?:- )?[a-z_]+: )\[hidden\]( |$)`)
 
 // isReadAgain prints a configuration and reads what was printed: it says the same but for secrets.
 func isReadAgain(t *testing.T, c *config.Config) {
 	text := printed(c)
-	again, err := config.Parse("f.yaml", hiddenValue.ReplaceAll([]byte(text), []byte(`$1"x"$2`)), noEnv)
+	again, err := config.Parse("f.yaml", hiddenValue.ReplaceAll(hiddenURL.ReplaceAll([]byte(text), []byte(`${1}https://x`)), []byte(`$1"x"$2`)), noEnv)
 	require.NoError(t, err, text)
 	require.Equal(t, withoutPlaces(text), withoutPlaces(printed(again)), "what is printed again")
 	require.Equal(t, c.Server, again.Server)
@@ -169,6 +174,14 @@ func isReadAgain(t *testing.T, c *config.Config) {
 		}
 		connection.Hash, same.Hash = "", "" // of secrets too
 		require.Equal(t, connection, same)
+	}
+	require.Len(t, again.Receivers, len(c.Receivers))
+	for i, receiver := range c.Receivers {
+		same := again.Receivers[i]
+		for _, r := range []*config.Receiver{&receiver, &same} {
+			r.URL, r.Secret = "", ""
+		}
+		require.Equal(t, receiver, same)
 	}
 	require.Len(t, again.Policies, len(c.Policies))
 	for i, p := range c.Policies {

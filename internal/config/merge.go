@@ -7,7 +7,7 @@ import (
 )
 
 // lists are the sections that several files can add to; each other one is in one file.
-var lists = []string{"budgets", "connections", "policies", "blackouts"}
+var lists = []string{"budgets", "connections", "policies", "blackouts", "notify"}
 
 // document is the one document of a file.
 type document struct {

@@ -60,6 +60,8 @@ type rawFile struct {
 	Policies []rawPolicy `key:"policies"`
 	// Times in which nothing is retried.
 	Blackouts []rawBlackout `key:"blackouts"`
+	// Who is told of what happens, in digests.
+	Notify []rawNotify `key:"notify"`
 }
 
 func (r *rawFile) defaults() {
@@ -71,17 +73,27 @@ func (r *rawFile) defaults() {
 
 type rawServer struct {
 	at
-	// Address of /metrics, the probes and reload. Without web_config everybody who reaches it
-	// is let in: keep it on loopback then.
+	// Address of the page, the API, /metrics and the probes. Without web_config everybody who
+	// reaches it may look: keep it on loopback then.
 	Listen string `key:"listen"`
 	// A file that has TLS, passwords and client certificates for all that is served, in the form
 	// of Prometheus' exporters:
 	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md.
 	// A relative path is relative to the file that names it.
 	WebConfig string `key:"web_config" example:"web.yaml"`
+	// A unix socket that the daemon listens on too, for people and programs of this machine: whoever
+	// may open it may act. None by default. A relative path is relative to the file that names it.
+	Socket string `key:"socket" example:"/run/retryd/retryd.sock"`
+	// Who may open the socket, in octal: 0600 is the daemon's own user, 0660 its group as well.
+	SocketMode string `key:"socket_mode" example:"0660"`
+	// Who may act over HTTP: users in basic_auth_users of web_config, or names in client certificates.
+	// Everybody else may look only.
+	Admins []string `key:"admins" example:"[ann]"`
+	// Where people reach the daemon: links in notices begin with it.
+	ExternalURL string `key:"external_url" example:"https://retryd.example.com"`
 }
 
-func (r *rawServer) defaults() { r.Listen = "127.0.0.1:9464" }
+func (r *rawServer) defaults() { r.Listen, r.SocketMode = "127.0.0.1:9464", "0600" }
 
 type rawLog struct {
 	at

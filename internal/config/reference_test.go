@@ -22,7 +22,7 @@ import (
 // comment, and has none, shares it.
 func comments(t *testing.T) map[string]string {
 	found := map[string]string{}
-	for _, name := range []string{"raw.go", "raw_policy.go"} {
+	for _, name := range []string{"raw.go", "raw_policy.go", "raw_notify.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		require.NoError(t, err)
 		commentsOf(file, found)
@@ -69,6 +69,7 @@ var required = map[string]bool{
 	"policies.name": true, "policies.schedule": true, "budgets.name": true, "budgets.requests_per_second": true,
 	"policies.windows.start": true, "policies.windows.duration": true, "policies.errors.name": true, "policies.errors.class": true,
 	"blackouts.from": true, "blackouts.to": true, "connections.auth.iam.domain": true, "connections.auth.iam.user": true,
+	"notify.name": true,
 }
 
 func walk(t *testing.T, texts map[string]string, v reflect.Value, path string, depth int, visit func(key)) map[string]any {
@@ -208,8 +209,8 @@ const referenceHead = `# Configuration
 Every key of a configuration file. This page is made from the code that reads it.
 
 ` + "`--config`" + ` names a file, or a folder whose *.yaml are read in the order of their names; several can be
-named. Without it ./retryd.yaml is used, else /etc/retryd/retryd.yaml. ` + "`budgets`, `connections`, `policies`" + ` and
-` + "`blackouts`" + ` of several files are joined; each other section is in one of them. ` + "`retryd check`" + ` says what is wrong, with
+named. Without it ./retryd.yaml is used, else /etc/retryd/retryd.yaml. ` + "`budgets`, `connections`, `policies`, `blackouts`" + `
+and ` + "`notify`" + ` of several files are joined; each other section is in one of them. ` + "`retryd check`" + ` says what is wrong, with
 file, line and column; ` + "`retryd check --print`" + ` shows what is in force and where each value comes from.
 
 Durations are written as 30s, 15m, 12h or 14d. ` + "`${NAME}`" + ` in a value is an environment variable, and one that is not

@@ -22,4 +22,4 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // Reveal gives the text itself.
 func (s Secret) Reveal() string { return string(s) }
 
-var literalSecret = regexp.MustCompile(`(?m)^[^#\n]*\b(secret_key|security_token|value)\s*:\s*["']?[^\s"'$#{]`)
+var literalSecret = regexp.MustCompile(`(?m)^[^#\n]*\b(secret_key|security_token|value|secret)\s*:\s*["']?[^\s"'$#{]|^[^#\n]*hooks\.slack\.com/services/\w`)

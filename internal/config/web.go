@@ -20,8 +20,10 @@ type Web struct {
 	Users       []string // who has a password; none = nobody is asked for one
 	ClientCerts bool     // nobody comes in without a certificate of client_ca_file
 	SANs        []string // names, one of which such a certificate must have; none = any name will do
+	Admins      []string // users, and names in certificates, that may act; the others may look
 
-	fixed string // what the toolkit reads at the start only
+	fixed    string // what the toolkit reads at the start only; empty = the file has problems
+	verifies bool   // certificates of clients are looked at, of those who show one
 }
 
 // Authenticates tells whether nobody gets in without showing who they are.
@@ -89,6 +91,7 @@ func (d *decoder) web(r rawServer) (w Web) {
 	slices.Sort(w.Users)
 	w.Certificate = either(file.TLSConfig.TLSCertPath, file.TLSConfig.TLSCert)
 	w.ClientCerts = file.TLSConfig.ClientAuth == "RequireAndVerifyClientCert"
+	w.verifies = w.ClientCerts || file.TLSConfig.ClientAuth == "VerifyClientCertIfGiven"
 	w.SANs = file.TLSConfig.ClientAllowedSans
 	w.fixed = fmt.Sprint(w.TLS, file.HTTPConfig.HTTP2, file.RateLimiterConfig)
 	d.webAuthorities(&doc, file.TLSConfig)

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ func TestAWebConfigurationIsReadForWhatItAsks(t *testing.T) {
 func TestAListenerForTheNetworkWarnsOfWhatItLacks(t *testing.T) {
 	folder := webFolder(t)
 	for web, warning := range map[string]string{
-		withTLS:                "whoever reaches 0.0.0.0:9464 can read the metrics and have retryd reload: web_config can ask for a password or a client certificate",
+		withTLS:                "whoever reaches 0.0.0.0:9464 can see what retryd does, and have it reload: web_config can ask for a password or a client certificate",
 		annsPassword:           "passwords cross the network to 0.0.0.0:9464 for all to read: tls_server_config in web_config encrypts them",
 		withTLS + annsPassword: "",
 		withTLS + "  client_ca_file: own.pem\n  client_auth_type: RequireAndVerifyClientCert\n": "",
@@ -149,4 +150,28 @@ func TestVisitorsAreThoseOfTheFileAsItIsNow(t *testing.T) {
 	require.NoError(t, os.Remove(c.Server.Web.Path))
 	_, err = c.Server.Web.Visitors()
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestAdminsAreThoseWhoCanShowWhoTheyAre(t *testing.T) {
+	folder := webFolder(t)
+	verified := withTLS + "  client_ca_file: own.pem\n  client_auth_type: VerifyClientCertIfGiven\n"
+	for _, c := range []struct{ web, admins, warning string }{
+		{annsPassword, "[ann]", ""},
+		{annsPassword, "[ann, bob]", `retryd.yaml:1:72: web_config knows no "bob": a user of basic_auth_users, or a name in a client certificate`},
+		{withTLS, "[ann]", `knows no "ann"`},
+		{verified, "[anybody.example]", ""},
+		{verified + "  client_allowed_sans: [ann.example]\n", "[ann.example]", ""},
+		{verified + "  client_allowed_sans: [ann.example]\n", "[bob.example]", `knows no "bob.example"`},
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "web.yaml"), []byte(c.web), 0o600))
+		cfg, err := config.Parse(filepath.Join(folder, "retryd.yaml"), fmt.Appendf(nil, "server: {listen: \"127.0.0.1:9464\", web_config: web.yaml, admins: %s}\n%s", c.admins, smallest), env("AK", "a", "SK", "s"))
+		require.NoError(t, err)
+		require.Equal(t, c.admins, "["+strings.Join(cfg.Server.Web.Admins, ", ")+"]")
+		if c.warning == "" {
+			require.Empty(t, cfg.Warnings, c.web)
+			continue
+		}
+		require.Len(t, cfg.Warnings, 1, c.web)
+		require.Contains(t, cfg.Warnings[0].String(), c.warning)
+	}
 }

@@ -23,6 +23,7 @@ const (
 	FaultThrottled     Fault = "throttled"      // 429, Retry-After: 1
 	FaultThrottledHour Fault = "throttled-hour" // 429, Retry-After: 3600
 	FaultRefused       Fault = "refused"        // 403 in the platform's own words
+	FaultSkew          Fault = "skew"           // 401 as for a signature of another hour, with a Date an hour ahead
 	FaultGone          Fault = "gone"           // 404 in the platform's own words
 	Fault500Applied    Fault = "500-applied"    // applied; 500 in the platform's own words
 	Fault504Applied    Fault = "504-applied"    // applied; 504 by a gateway that has not waited for it
@@ -63,7 +64,7 @@ func Faults() []Fault {
 // AllFaults lists all faults, with the refusals that are documented.
 func AllFaults() []Fault {
 	all := append(Faults(),
-		FaultLate, FaultSlowHeaders, FaultSlowBody, FaultThrottledHour, Fault500Applied, Fault504Applied, FaultHuge, FaultClock,
+		FaultLate, FaultSlowHeaders, FaultSlowBody, FaultThrottledHour, Fault500Applied, Fault504Applied, FaultHuge, FaultClock, FaultSkew,
 		FaultContradiction, FaultSuccessCode, FaultRowsMove, FaultRowsEnter, FaultShortPage, FaultMarker, FaultOtherInstance)
 	return append(all, Refusals()...)
 }

@@ -114,7 +114,7 @@ func TestEachFaultHasItsReplyAndItsEffect(t *testing.T) {
 	}
 	special := map[emulator.Fault]want{
 		emulator.FaultHTML: {status: 200}, emulator.FaultRedirect: {status: 307}, emulator.FaultThrottled: {status: 429, code: "APIGW.0308"},
-		emulator.FaultThrottledHour: {status: 429, code: "APIGW.0308"}, emulator.FaultRefused: {status: 403, code: "IOTDA.014217"}, emulator.FaultGone: {status: 404, code: "IOTDA.014201"},
+		emulator.FaultThrottledHour: {status: 429, code: "APIGW.0308"}, emulator.FaultRefused: {status: 403, code: "IOTDA.014217"}, emulator.FaultGone: {status: 404, code: "IOTDA.014201"}, emulator.FaultSkew: {status: 401, code: "APIGW.0301"},
 		emulator.Fault500Applied: {status: 500, code: "IOTDA.000005", applied: true}, emulator.Fault504Applied: {status: 504, code: "APIGW.0605", applied: true},
 		emulator.FaultCut: {cut: true}, emulator.FaultCutBody: {status: whole, applied: true, cut: true}, emulator.FaultLostReply: {applied: true, cut: true},
 		emulator.FaultLate: {applied: true, cut: true}, emulator.FaultOtherInstance: {status: 404, code: "IOTDA.014201"},

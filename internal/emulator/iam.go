@@ -52,6 +52,13 @@ func (e *Emulator) Logins() []Login {
 	return slices.Clone(e.logins)
 }
 
+// IssueToken makes a token known that somebody has got elsewhere, and when it ends, or ended.
+func (e *Emulator) IssueToken(token string, ends time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.issued[token] = ends
+}
+
 // RevokeTokens ends every token that was given, as a changed password or grant does.
 func (e *Emulator) RevokeTokens() {
 	e.mu.Lock()

@@ -56,6 +56,8 @@ func (f Fault) instead() (instead, bool) {
 		return instead{status: http.StatusTooManyRequests, code: "APIGW.0308", retryAfter: "3600"}, true
 	case FaultRefused:
 		return instead{status: http.StatusForbidden, code: "IOTDA.014217"}, true
+	case FaultSkew:
+		return instead{status: http.StatusUnauthorized, code: "APIGW.0301"}, true
 	case FaultGone:
 		return instead{status: http.StatusNotFound, code: noSuchTask}, true
 	case Fault500Applied:

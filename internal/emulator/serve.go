@@ -62,7 +62,7 @@ func (e *Emulator) date(f Fault) time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at := time.Now().Add(e.clock)
-	if f == FaultClock {
+	if f == FaultClock || f == FaultSkew {
 		at = at.Add(time.Hour)
 	}
 	return at

@@ -38,6 +38,8 @@ type Options struct {
 	UserAgent   string
 	Observe     func(Exchange)    // told of each call; nil = nobody
 	Transport   http.RoundTripper // nil = net/http with the environment's proxies
+	// Around wraps the transport; nil = it is used as it is.
+	Around func(http.RoundTripper) http.RoundTripper
 }
 
 // Exchange is one finished call, for metrics.
@@ -66,6 +68,7 @@ const (
 type Client struct {
 	o      Options
 	source sourceName
+	wants  Signing // what the endpoint's host looks like
 	http   *http.Client
 	slots  *semaphore.Weighted
 	dated  atomic.Pointer[dated]
@@ -86,10 +89,13 @@ func New(o Options) (*Client, error) {
 		}
 		o.Transport = transport
 	}
+	if o.Around != nil {
+		o.Transport = o.Around(o.Transport)
+	}
 	if o.Credentials == nil {
 		return nil, fmt.Errorf("connection %q: no credentials", o.Name)
 	}
-	return &Client{o: o, source: nameOf(o.Credentials), http: newHTTP(o.Transport), slots: semaphore.NewWeighted(int64(o.Concurrency))}, nil
+	return &Client{o: o, source: nameOf(o.Credentials), wants: wanted(o.Endpoint), http: newHTTP(o.Transport), slots: semaphore.NewWeighted(int64(o.Concurrency))}, nil
 }
 
 func newTransport(caFile string, idle int) (*http.Transport, error) {

@@ -37,6 +37,7 @@ type Error struct {
 	err        error
 
 	source sourceName // of the credentials
+	signed Signing    // how the call was: basic or derived; empty = not with a key
 	login  bool       // of the call that gets them, and not of one to IoTDA
 	until  time.Time  // no call before; zero = not known
 }
@@ -47,6 +48,16 @@ func (e *Error) Error() string {
 	if e.Connection != "" {
 		fmt.Fprintf(&b, "connection %q: ", e.Connection)
 	}
+	b.WriteString(e.What())
+	if remedy := e.Remedy(); remedy != "" {
+		b.WriteString("; " + remedy)
+	}
+	return b.String()
+}
+
+// What says which call it was and what came back, and no more.
+func (e *Error) What() string {
+	var b strings.Builder
 	b.WriteString(e.Op + ": ")
 	parts := []string{}
 	if e.Status != 0 {
@@ -66,9 +77,6 @@ func (e *Error) Error() string {
 	}
 	if e.login && e.Class == iotda.ClassAuth { // it is repeated for each call until then
 		fmt.Fprintf(&b, " (no other login before %s)", e.until.UTC().Format(time.RFC3339))
-	}
-	if remedy := e.Remedy(); remedy != "" {
-		b.WriteString("; " + remedy)
 	}
 	return b.String()
 }

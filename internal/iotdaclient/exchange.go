@@ -33,6 +33,7 @@ func (c *Client) exchange(ctx context.Context, k call, out any) *Error {
 	c.observe(x, e)
 	switch {
 	case e != nil:
+		e.signed = c.signing(k.cred)
 		return c.fail(k.op, e)
 	case noted != nil && k.method == http.MethodGet: // a retry has happened, whatever could be noted
 		return c.fail(k.op, &Error{Class: classLocked, err: noted})

@@ -78,36 +78,50 @@ func (p *pausing) NextBackOff() time.Duration {
 func (c *Client) EachTask(ctx context.Context, typ iotda.TaskType, app string, f func(iotda.Task) error) (begun time.Time, err error) {
 	marker := iotda.FirstMarker
 	for {
-		query := map[string]string{"task_type": string(typ), "limit": strconv.Itoa(iotda.MaxPageSize), "marker": marker}
-		if app != "" {
-			query["app_id"] = app
-		}
-		var reply struct {
-			Tasks *rows[iotda.Task] `json:"batchtasks"`
-			Page  iotda.Page        `json:"page"`
-		}
-		at, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: query}, &reply)
+		tasks, page, at, err := c.taskPage(ctx, typ, app, marker)
 		if begun.IsZero() {
 			begun = at
 		}
 		if err != nil {
 			return begun, err
 		}
-		if reply.Tasks == nil {
-			return begun, c.fail(opList, &Error{Class: iotda.ClassBroken, Status: http.StatusOK, Message: `the reply has no "batchtasks"`})
-		}
-		for _, t := range *reply.Tasks {
+		for _, t := range tasks {
 			if err := f(t); err != nil {
 				return begun, err
 			}
 		}
-		if len(*reply.Tasks) < iotda.MaxPageSize {
+		if len(tasks) < iotda.MaxPageSize {
 			return begun, nil
 		}
-		if marker, err = c.following(opList, marker, reply.Page.Marker); err != nil {
+		if marker, err = c.following(opList, marker, page.Marker); err != nil {
 			return begun, err
 		}
 	}
+}
+
+// NewestTasks reads the first page of what EachTask reads, and how many tasks there are in all.
+func (c *Client) NewestTasks(ctx context.Context, typ iotda.TaskType, app string) (tasks []iotda.Task, total int64, err error) {
+	tasks, page, _, err := c.taskPage(ctx, typ, app, iotda.FirstMarker)
+	return tasks, max(page.Count, int64(len(tasks))), err
+}
+
+func (c *Client) taskPage(ctx context.Context, typ iotda.TaskType, app, marker string) ([]iotda.Task, iotda.Page, time.Time, error) {
+	query := map[string]string{"task_type": string(typ), "limit": strconv.Itoa(iotda.MaxPageSize), "marker": marker}
+	if app != "" {
+		query["app_id"] = app
+	}
+	var reply struct {
+		Tasks *rows[iotda.Task] `json:"batchtasks"`
+		Page  iotda.Page        `json:"page"`
+	}
+	begun, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: query}, &reply)
+	switch {
+	case err != nil:
+		return nil, iotda.Page{}, begun, err
+	case reply.Tasks == nil:
+		return nil, iotda.Page{}, begun, c.fail(opList, &Error{Class: iotda.ClassBroken, Status: http.StatusOK, Message: `the reply has no "batchtasks"`})
+	}
+	return *reply.Tasks, reply.Page, begun, nil
 }
 
 // SubtaskPage is one page of a task's sub-tasks, with the task as it was then.

@@ -55,6 +55,8 @@ func (e *Error) Remedy() string {
 		return e.missingRemedy()
 	case e.login:
 		return "" // what follows is about IoTDA
+	case e.Code == "IOTDA.000021": // wrong host, or not subscribed there [user]
+		return "IoTDA is not known there for this project, or not as this instance: check project_id, endpoint, region and instance_id of this connection"
 	case e.Class == iotda.ClassPermission && e.Op != opList && e.Op != opShow && e.Op != opRetry:
 		return "grant this user the right to call " + e.Op + ", or do without what needs it: targets.require_online reads devices, tasks.app_names reads resource spaces"
 	case e.Class == iotda.ClassPermission:
@@ -65,6 +67,20 @@ func (e *Error) Remedy() string {
 		return "the endpoint redirects, which is not followed: set endpoint to the API's own host"
 	}
 	return ""
+}
+
+// permissions are what a user needs for calls [doc iot_06_v5_0028; that of ShowBatchTask is ours, by the names
+// of the others].
+var permissions = map[string]string{
+	opList: "iotda:batchtasks:queryList", opShow: "iotda:batchtasks:query", opRetry: "iotda:batchtasks:retry",
+}
+
+// Lacks names the permission that the user lacks, as far as that is the trouble and its name is known.
+func (e *Error) Lacks() string {
+	if e.Class != iotda.ClassPermission || e.Code == "IOTDA.000021" {
+		return ""
+	}
+	return permissions[e.Op]
 }
 
 func (e *Error) refusedRemedy() string {
@@ -81,8 +97,13 @@ func (e *Error) refusedRemedy() string {
 	case sourceEnv, sourceProfile, sourceMetadata, sourceChain:
 		return "check what auth.provider " + string(e.source) + " finds (" + places[e.source].remedy + "), and endpoint and region of this connection"
 	}
-	if e.Code == "IOTDA.000002" {
-		return "for an instance's own host set auth.aksk.signing to derived, else check the keys and the grants"
+	if e.Code == "IOTDA.000002" { // what a host says to the form of signature that it does not take [user]
+		switch e.signed {
+		case SigningBasic:
+			return "the call was signed in the basic form, and an instance's own host wants the other: set auth.aksk.signing to derived, else check the keys and the grants"
+		case SigningDerived:
+			return "the call was signed in the derived form, for which region has to be the instance's; the basic edition's host wants the other: set auth.aksk.signing to basic there; else check the keys and the grants"
+		}
 	}
 	return "check access_key and secret_key, region and auth.aksk.signing of this connection"
 }

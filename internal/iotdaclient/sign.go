@@ -60,6 +60,26 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	return httpReq.WithContext(ctx), nil
 }
 
+// signing gives the form in which a call with these credentials is signed; empty where it carries a
+// token.
+func (c *Client) signing(cred Credential) Signing {
+	switch {
+	case cred.AccessKey == "":
+		return ""
+	case cred.Signing == SigningDerived, cred.Signing != SigningBasic && c.wants == SigningDerived:
+		return SigningDerived
+	}
+	return SigningBasic
+}
+
+// wanted gives the form that an endpoint wants, as the official SDK chooses by its host.
+func wanted(endpoint string) Signing {
+	if isDerived(request.NewHttpRequestBuilder().WithEndpoint(endpoint).Build()) {
+		return SigningDerived
+	}
+	return SigningBasic
+}
+
 func (c *Client) sign(req *request.DefaultHttpRequest, cred Credential) error {
 	if cred.AccessKey == "" {
 		req.AddHeaderParam("X-Auth-Token", cred.Token)
@@ -70,7 +90,7 @@ func (c *Client) sign(req *request.DefaultHttpRequest, cred Credential) error {
 	}
 	var headers map[string]string
 	var err error
-	if cred.Signing == SigningDerived || (cred.Signing != SigningBasic && isDerived(req)) {
+	if c.signing(cred) == SigningDerived {
 		headers, err = signer.SignDerived(req, cred.AccessKey, cred.SecretKey, derivedService, c.o.Region)
 	} else {
 		headers, err = signer.Sign(req, cred.AccessKey, cred.SecretKey)

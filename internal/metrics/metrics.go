@@ -59,6 +59,8 @@ type Metrics struct {
 	ClockOffset     *prometheus.GaugeVec     // connection
 	CredentialsEnd  *prometheus.GaugeVec     // connection
 
+	Notifications *prometheus.CounterVec // name of the receiver, result
+
 	LedgerWrites prometheus.Histogram
 	LedgerErrors prometheus.Counter
 	LedgerFenced prometheus.Counter
@@ -105,6 +107,8 @@ func New(reg prometheus.Registerer, known Known) *Metrics {
 		CredentialsEnd:  f.gauge("credentials_expiry_timestamp_seconds", "When the token or temporary key that the last call was made with ends, where that is known.", "connection"),
 		LeaseHeld:       f.gauge("lease_held", "1 if this replica drives the connection, 0 if another does, or nobody.", "connection"),
 		Surprises:       f.counter("platform_surprises_total", "Replies that contradict what is known of the platform.", "connection", "kind"),
+
+		Notifications: f.counter("notifications_total", "Digests that a receiver of notices was sent, tries to send it one that failed, and notices that were dropped because they were a day old.", "name", "result"),
 
 		LedgerWrites: f.histogram("ledger_write_duration_seconds", "Duration of one transaction that writes the ledger.", prometheus.DefBuckets).WithLabelValues().(prometheus.Histogram),
 		LedgerErrors: f.counter("ledger_errors_total", "Transactions on the ledger that failed.").WithLabelValues(),
@@ -183,6 +187,18 @@ func (m *Metrics) RemoveConnection(name string) {
 	} {
 		v.DeletePartialMatch(labels)
 	}
+}
+
+// AddReceiver gives a receiver of notices its series.
+func (m *Metrics) AddReceiver(name string, results []string) {
+	for _, result := range results {
+		m.Notifications.WithLabelValues(name, result)
+	}
+}
+
+// RemoveReceiver takes the series of a receiver away.
+func (m *Metrics) RemoveReceiver(name string) {
+	m.Notifications.DeletePartialMatch(prometheus.Labels{"name": name})
 }
 
 // SetLease sets whether this replica drives a connection.

@@ -75,6 +75,8 @@ type Record struct {
 	RejectCode, RejectText string
 	Refused                bool      // rejected by a call that was refused for this target alone
 	OpenTask               string    // the task in which the device has an open attempt; empty = none
+	OpenN                  int       // its number; 0 = not known
+	OpenSince              time.Time // when it was claimed
 	Paused                 string    // why a person paused it; empty = not paused
 	PauseEnds              time.Time // zero = when a person resumes it
 }
@@ -87,6 +89,7 @@ type Facts struct {
 	NewerBy string // the newer task that has the device too; empty = none
 	// NewerUnknown is set where a newer task's members could not be read.
 	NewerUnknown bool
+	Past         Past
 }
 
 // TaskFacts are everything that is known of a task at the time of deciding.
@@ -102,6 +105,7 @@ type TaskFacts struct {
 	Approval  string    // why there is no valid approval; empty = there is one, or none is needed
 	Halted    string    // why it is halted; empty = it is not
 	HaltEnds  time.Time // zero = when a person resumes it
+	Past      Past
 }
 
 // DecideTask says whether the task is closed to the policy as a whole. The zero Verdict
@@ -116,10 +120,10 @@ func (p *Policy) DecideTask(f TaskFacts, now time.Time) Verdict {
 	if f.Paused != "" {
 		return Verdict{Reason: Paused, Detail: f.Paused, NotBefore: f.PauseEnds}
 	}
-	if v := p.Outside(now); v.Reason != "" {
+	if v := f.Past.Outside(p, now); v.Reason != "" {
 		return v
 	}
-	if p.Mode == ModeApprove && f.Approval != "" {
+	if f.Past.Mode(p) == ModeApprove && f.Approval != "" {
 		return Verdict{Reason: AwaitingApproval, Detail: f.Approval}
 	}
 	if f.Halted != "" {
@@ -138,6 +142,7 @@ func (p *Policy) decideSelection(f TaskFacts, now time.Time) Verdict {
 		return Verdict{Reason: TaskStatus, Detail: iotda.Clip(string(t.Status), 40)}
 	case f.Refused:
 		return Verdict{Reason: TaskStatus, Detail: string(t.Status) + ", and the platform refused its retries twice: left alone until it changes"}
+	case f.Past.Named: // however old it is
 	case p.Tasks.MaxAge > 0 && created.IsZero():
 		return Verdict{Reason: TaskAge, Detail: "its create_time cannot be read"}
 	case p.Tasks.MaxAge > 0 && now.Sub(created) > p.Tasks.MaxAge:
@@ -177,12 +182,22 @@ func (p *Policy) Decide(f Facts, now time.Time) Verdict {
 		return Verdict{Reason: SupersededBy, Detail: "perhaps: a newer task's members could not be read"}
 	case r.Paused != "":
 		return Verdict{Reason: Paused, Detail: r.Paused, NotBefore: r.PauseEnds}
-	case r.OpenTask == f.Target.TaskID:
-		return Verdict{Reason: InFlight, Detail: "in this task"}
 	case r.OpenTask != "":
-		return Verdict{Reason: InFlight, Detail: "in task " + r.OpenTask}
+		return r.InFlight(f.Target.TaskID)
 	}
 	return p.decideByRecord(f, now)
+}
+
+// InFlight is the verdict on a target of the task whose device has an open attempt.
+func (r Record) InFlight(taskID string) Verdict {
+	detail := "in this task"
+	if r.OpenTask != taskID {
+		detail = "in task " + r.OpenTask
+	}
+	if r.OpenN > 0 {
+		detail += fmt.Sprintf(": attempt %d, since %s", r.OpenN, r.OpenSince.UTC().Format(time.RFC3339))
+	}
+	return Verdict{Reason: InFlight, Detail: detail}
 }
 
 func (p *Policy) decideByRecord(f Facts, now time.Time) Verdict {
@@ -194,7 +209,7 @@ func (p *Policy) decideByRecord(f Facts, now time.Time) Verdict {
 		return Verdict{Reason: Due, Detail: "first attempt", NotBefore: now}
 	case r.Counted >= cause.Max:
 		return Verdict{Reason: Exhausted, Detail: fmt.Sprintf("%d of %d attempts%s", r.Counted, cause.Max, cause.byRule())}
-	case p.Attempts.GiveUpAfter > 0 && now.Sub(r.FirstAt) >= p.Attempts.GiveUpAfter:
+	case p.Attempts.GiveUpAfter > 0 && !f.Past.Max && now.Sub(r.FirstAt) >= p.Attempts.GiveUpAfter:
 		return Verdict{Reason: Expired, Detail: "first attempt at " + r.FirstAt.UTC().Format(time.RFC3339)}
 	}
 	notBefore := r.SeenAt.Add(cause.Backoff.After(r.Counted, r.N, f.Target))
@@ -212,19 +227,23 @@ func (c Cause) byRule() string {
 	return ", rule " + c.Name
 }
 
+// Failure gives the platform's words for how the target failed last.
+func (f Facts) Failure() (code, text string) {
+	if f.Record.State == Rejected {
+		return f.Record.RejectCode, f.Record.RejectText
+	}
+	return f.Subtask.Cause()
+}
+
 // refused is the cause of a target for which alone the platform refused the whole call.
 const refused = "refused"
 
 // CauseOf says why the target failed last: the platform's refusal of the last attempt
 // where it refused it, else the sub-task's own error.
 func (p *Policy) CauseOf(f Facts) Cause {
-	code, text := f.Subtask.Cause()
-	if f.Record.State == Rejected {
-		code, text = f.Record.RejectCode, f.Record.RejectText
-	}
-	c := p.Cause(code, text)
+	c := p.Cause(f.Failure())
 	if f.Record.State == Rejected && f.Record.Refused && !c.own {
 		c.Name, c.Class, c.Never = refused, iotda.CausePlatform, true
 	}
-	return c
+	return f.Past.cause(c, f.Record)
 }

@@ -1,15 +1,16 @@
 package scheduler
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// clockMax is how far the ledger's clock may be off before nothing is claimed, given up or
+// ClockMax is how far the ledger's clock may be off before nothing is claimed, given up or
 // deleted by it.
-const clockMax = 5 * time.Minute
+const ClockMax = 5 * time.Minute
 
 // clockTrouble says what is wrong with the clock, empty if nothing is. The last reply's date is
 // carried on by the monotonic clock, so that a clock that is set is noticed before the next.
@@ -25,21 +26,21 @@ func (c *connection) clockTrouble() string {
 		whose = "the database's"
 	}
 	switch {
-	case ahead > clockMax:
+	case ahead > ClockMax:
 		return fmt.Sprintf("clock: %s is %s ahead of the platform's: set it", whose, ahead.Round(time.Second))
-	case ahead < -clockMax:
+	case ahead < -ClockMax:
 		return fmt.Sprintf("clock: %s is %s behind the platform's: set it", whose, (-ahead).Round(time.Second))
 	}
 	return ""
 }
 
 // sayClock is clockTrouble, and logs it where it begins and ends.
-func (c *connection) sayClock() string {
+func (c *connection) sayClock(ctx context.Context) string {
 	text := c.clockTrouble()
 	if before := c.clockOff.Swap(text != ""); before == (text != "") {
 		return text
 	}
-	c.o.Metrics.SetConnection(c.name, c.troubleReason())
+	c.stands(ctx, c.troubleReason(), nil)
 	if text == "" {
 		c.log.Info("the clock is right again")
 		return text

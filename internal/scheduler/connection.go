@@ -44,7 +44,11 @@ type connection struct {
 	elsewhere map[string]elsewhere // by task; only while observing
 	vanished  bool                 // more tasks went at once than can be believed
 
-	workers map[*policy.Policy]*worker // nil key: the regular observation
+	asked        chan struct{}  // to look at requests
+	performing   *worker        // of a request
+	performingBy *policy.Policy // that it is done under
+
+	workers map[*policy.Policy]*worker // nil key: the regular observation; requests: what people ask for
 	drive   *drive
 	term    context.Context // of the lease that they work under; nil = they do not
 }
@@ -66,7 +70,7 @@ func newConnection(s *Scheduler, n Connection) *connection {
 		Scheduler: s, drive: s.driveOf(budget), name: n.Client.Name(), identity: n.Identity, hash: n.Hash, client: n.Client, circuit: s.circuitOf(n.Identity),
 		log:  s.o.Log.With(zap.String("connection", n.Client.Name())),
 		turn: semaphore.NewWeighted(1), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
-		posted: map[string]int{}, elsewhere: map[string]elsewhere{}, workers: map[*policy.Policy]*worker{},
+		posted: map[string]int{}, elsewhere: map[string]elsewhere{}, workers: map[*policy.Policy]*worker{}, asked: make(chan struct{}, 1),
 	}
 	c.policies.Store(&[]*policy.Policy{})
 	return c
@@ -94,6 +98,7 @@ func (c *connection) setPolicies(policies []*policy.Policy) { c.policies.Store(&
 // startMissing starts what does not run yet.
 func (c *connection) startMissing(ctx context.Context) {
 	c.start(ctx, nil, c.observeRegularly)
+	c.start(ctx, requests, c.performRegularly)
 	for _, p := range c.current() {
 		if c.workers[p] == nil {
 			c.o.Metrics.AddPolicy(c.name, p.Name, p.Schedule.Spec, labels(p.Tasks.Types), rules(p))
@@ -101,6 +106,9 @@ func (c *connection) startMissing(ctx context.Context) {
 		c.start(ctx, p, func(ctx context.Context) { c.follow(ctx, c, p) })
 	}
 }
+
+// requests stands for no policy: it is the key of the worker that does what people ask for.
+var requests = &policy.Policy{}
 
 func (c *connection) start(ctx context.Context, p *policy.Policy, run func(context.Context)) {
 	if c.workers[p] != nil {
@@ -119,16 +127,27 @@ func (c *connection) start(ctx context.Context, p *policy.Policy, run func(conte
 // stopOutdated tells workers of policies that do not apply any more to stop.
 func (c *connection) stopOutdated() {
 	for p, w := range c.workers {
-		if p != nil && !slices.Contains(c.current(), p) {
+		if c.isOutdated(p) {
 			w.cancel()
 		}
 	}
+	if w := c.outdated(); w != nil {
+		w.cancel()
+	}
+}
+
+// isOutdated tells whether a worker is that of a policy that does not apply any more.
+func (c *connection) isOutdated(p *policy.Policy) bool {
+	return p != nil && p != requests && !slices.Contains(c.current(), p)
 }
 
 // waitForOutdated waits for them, and takes their series away.
 func (c *connection) waitForOutdated() {
+	if w := c.outdated(); w != nil {
+		<-w.done
+	}
 	for p, w := range c.workers {
-		if p == nil || slices.Contains(c.current(), p) {
+		if !c.isOutdated(p) {
 			continue
 		}
 		<-w.done

@@ -211,7 +211,7 @@ func (y *era) people(ledger *store.Store) {
 		if !p.ended.IsZero() || !p.Until.IsZero() || y.rand.IntN(6) > 0 {
 			continue
 		}
-		_, _, err := ledger.Resume(y.t.Context(), p.Pause, store.Action{Who: "ops", What: "resume"})
+		_, err := ledger.Resume(y.t.Context(), store.Action{Who: "ops", What: "resume"}, p.Pause)
 		require.NoError(y.t, err)
 		for j := range y.pauses { // a resume ends every pause of the scope
 			if q := &y.pauses[j]; q.ended.IsZero() && q.Scope == p.Scope && q.Identity == p.Identity && q.Policy == p.Policy && q.TaskID == p.TaskID {
@@ -239,7 +239,8 @@ func (y *era) people(ledger *store.Store) {
 	if y.rand.IntN(2) == 0 {
 		p.Until = now.Add(time.Duration(1+y.rand.IntN(72)) * time.Hour).Truncate(time.Microsecond)
 	}
-	require.NoError(y.t, ledger.PauseNow(y.t.Context(), p, store.Action{Who: "ops", What: "pause"}))
+	_, err := ledger.PauseNow(y.t.Context(), store.Action{Who: "ops", What: "pause"}, p)
+	require.NoError(y.t, err)
 	y.pauses = append(y.pauses, pausing{Pause: p, from: time.Now()})
 }
 

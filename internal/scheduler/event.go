@@ -14,10 +14,11 @@ type Event struct {
 	TaskID     string
 	TaskName   string
 	DeviceID   string
-	Verdict    policy.Verdict // of Decided
-	State      policy.State   // of Answered and Settled
-	Attempt    int            // of Answered and Settled
-	Text       string         // why, of Answered and Settled
+	Verdict    policy.Verdict // of Decided and Open
+	State      policy.State   // of Answered, Settled and Open
+	Attempt    int            // of Answered, Settled and Open
+	Since      time.Time      // of Open: when it was claimed
+	Code, Text string         // why, of Answered and Settled; of Decided why it failed last
 	Rows       int            // of Read: sub-tasks in the wave
 	Total      int            // of Reading: sub-tasks that the task has to read, as its progress says
 }
@@ -32,9 +33,11 @@ const (
 	Decided Kind = "decided" // about one target
 	// DecidedTask is about a task that is closed as a whole; Rows are its targets.
 	DecidedTask Kind = "decided_task"
-	Answered    Kind = "answered" // one target's attempt, by the platform
-	Settled     Kind = "settled"  // one attempt, by observing
-	Closed      Kind = "closed"   // one target is given up
+	// Open is about an attempt in the ledger that waits for its outcome. Plan tells of each.
+	Open     Kind = "open"
+	Answered Kind = "answered" // one target's attempt, by the platform
+	Settled  Kind = "settled"  // one attempt, by observing
+	Closed   Kind = "closed"   // one target is given up
 )
 
 // Report is what one sweep came to.

@@ -33,7 +33,7 @@ func (s *Scheduler) follow(ctx context.Context, c *connection, p *policy.Policy)
 			continue
 		}
 		now := s.o.Store.Now()
-		if baseline.After(now.Add(clockMax)) { // written by a clock that was ahead
+		if baseline.After(now.Add(ClockMax)) { // written by a clock that was ahead
 			baseline = now
 		}
 		if tick := p.Schedule.Latest(baseline, now); !tick.IsZero() {

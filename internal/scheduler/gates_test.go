@@ -15,8 +15,11 @@ import (
 )
 
 func (w *world) pause(p store.Pause) {
-	p.Who, p.Why = "ann", "a storm"
-	w.joined(func(ledger *store.Store) { require.NoError(w.t, ledger.PauseNow(w.t.Context(), p, action)) })
+	a := store.Action{Who: "ann", What: "pause", Why: "a storm"}
+	w.joined(func(ledger *store.Store) {
+		_, err := ledger.PauseNow(w.t.Context(), a, p)
+		require.NoError(w.t, err)
+	})
 }
 
 // pauses are one of each scope that holds task id back; device is of the first device only.
@@ -136,7 +139,24 @@ func TestResumeEndsExactlyThePausesOfItsScope(t *testing.T) {
 
 func (w *world) approve(a store.Approval) {
 	a.ProjectID, a.Policy, a.Who = project, "upgrades", "ann"
-	w.joined(func(ledger *store.Store) { require.NoError(w.t, ledger.Approve(w.t.Context(), a, action)) })
+	w.joined(func(ledger *store.Store) {
+		_, _, err := ledger.Approve(w.t.Context(), action, a)
+		require.NoError(w.t, err)
+	})
+}
+
+// revoke ends every approval.
+func (w *world) revoke() (ended int) {
+	w.joined(func(ledger *store.Store) {
+		approvals, err := ledger.Approvals(w.t.Context())
+		require.NoError(w.t, err)
+		for _, a := range approvals {
+			_, _, err := ledger.EndApproval(w.t.Context(), action, a.ID)
+			require.NoError(w.t, err)
+		}
+		ended = len(approvals)
+	})
+	return ended
 }
 
 func TestInModeApproveATaskWaitsForAPerson(t *testing.T) {
@@ -159,11 +179,7 @@ func TestInModeApproveATaskWaitsForAPerson(t *testing.T) {
 		require.Equal(t, 18, r.Counts[string(policy.Capped)])
 		require.Empty(t, w.sweep().Sent, "at most as many as were approved, over restarts")
 
-		w.joined(func(ledger *store.Store) {
-			was, err := ledger.Revoke(t.Context(), store.Approval{ProjectID: project, TaskID: id, Policy: "upgrades"}, action)
-			require.NoError(t, err)
-			require.True(t, was)
-		})
+		require.Equal(t, 1, w.revoke())
 		require.Equal(t, 18+30, w.sweep().Counts[string(policy.AwaitingApproval)])
 		for _, r := range w.e.Retries() {
 			require.NotEqual(t, other, r.TaskID)
@@ -209,10 +225,7 @@ func TestAnApprovalThatIsCutOrRevokedBetweenTheDecisionAndTheClaimHolds(t *testi
 								w.approve(approval)
 								return
 							}
-							w.joined(func(ledger *store.Store) {
-								_, err := ledger.Revoke(t.Context(), store.Approval{ProjectID: project, TaskID: id, Policy: "upgrades"}, action)
-								require.NoError(t, err)
-							})
+							w.revoke()
 						})
 					})
 				}

@@ -78,7 +78,7 @@ func (m *missing) settle(ctx context.Context, open int) error {
 		read = read || known
 	}
 	vanished := working > 1 && 2*working > open && longest < vanishedFor
-	m.setVanished(vanished)
+	m.setVanished(ctx, vanished)
 	if vanished || !read || m.dry != nil {
 		return nil
 	}
@@ -140,7 +140,7 @@ func (c *connection) hasVanished() bool {
 	return c.vanished
 }
 
-func (c *connection) setVanished(vanished bool) {
+func (c *connection) setVanished(ctx context.Context, vanished bool) {
 	c.mu.Lock()
 	before := c.vanished
 	c.vanished = vanished
@@ -151,5 +151,5 @@ func (c *connection) setVanished(vanished bool) {
 	if vanished {
 		c.log.Error("connection down", zap.String("reason", "tasks_vanished"), zap.String("why", c.trouble()))
 	}
-	c.o.Metrics.SetConnection(c.name, c.troubleReason())
+	c.stands(ctx, c.troubleReason(), nil)
 }

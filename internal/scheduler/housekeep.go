@@ -21,7 +21,7 @@ func (s *Scheduler) housekeep(ctx context.Context) {
 		}
 		for _, c := range s.all() {
 			if c.drives() { // else whoever does says so
-				c.sayClock()
+				c.sayClock(ctx)
 			}
 		}
 		if oldest, err := s.o.Store.OldestOpen(ctx); err == nil {

@@ -47,11 +47,11 @@ func (c *connection) list(ctx context.Context, since time.Time) (*listing, error
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		c.o.Metrics.SetConnection(c.name, downReason(err))
+		c.stands(ctx, downReason(err), err)
 		c.surprise(err)
 		return nil, err
 	}
-	c.o.Metrics.SetConnection(c.name, c.troubleReason())
+	c.stands(ctx, c.troubleReason(), nil)
 	c.listed = l
 	if c.dry != nil {
 		return l, nil

@@ -64,7 +64,10 @@ func (t *taskSweep) left() (n int) {
 	for _, status := range t.p.Targets.Statuses {
 		n += t.task.Progress.Of(status)
 	}
-	for _, counted := range t.counts {
+	if t.hand.names() {
+		n = len(t.hand.order.Devices)
+	}
+	for _, counted := range t.counts { // by waves before: it may have closed in the middle of the sweep
 		n -= counted
 	}
 	return n

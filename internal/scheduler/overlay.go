@@ -80,6 +80,14 @@ func (o *overlay) trip(s *store.Store) func(context.Context, store.Scope, policy
 	}
 }
 
+// stillOpen tells whether an attempt that is open in the ledger would be open.
+func (o *overlay) stillOpen(t policy.Target) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, settled := o.settled[t]
+	return !settled
+}
+
 // over gives the record as it would be.
 func (o *overlay) over(t policy.Target, r store.Record) store.Record {
 	o.mu.Lock()
@@ -88,10 +96,10 @@ func (o *overlay) over(t policy.Target, r store.Record) store.Record {
 		r.State, r.SeenAt = s.State, s.At
 	}
 	if _, ok := o.settled[policy.Target{ProjectID: t.ProjectID, TaskID: r.OpenTask, DeviceID: t.DeviceID}]; ok {
-		r.OpenTask = ""
+		r.OpenTask, r.OpenN, r.OpenSince = "", 0, time.Time{}
 	}
-	if task := o.taken[t.DeviceID]; task != "" {
-		r.OpenTask = task
+	if task := o.taken[t.DeviceID]; task != "" { // by an attempt that has no number yet
+		r.OpenTask, r.OpenN, r.OpenSince = task, 0, time.Time{}
 	}
 	return r
 }

@@ -39,6 +39,8 @@ type Options struct {
 	Watch   func(Event) // called from several goroutines
 	// Replica is this process to others with the same ledger; one without an id is given one.
 	Replica store.Replica
+	// Observe has nothing sent for a person either: the policies observe already.
+	Observe bool
 	// LeaseTTL is how long a replica that is dead keeps a budget; 0 = 15 s.
 	LeaseTTL time.Duration
 }
@@ -79,6 +81,7 @@ type Scheduler struct {
 	running     context.Context     // of Run; nil = it does not run
 	shared      bool                // it has taken what it drives
 	workers     sync.WaitGroup
+	woken       chan struct{} // to look for requests
 }
 
 // New makes a scheduler. It does not call anything.
@@ -95,7 +98,7 @@ func New(o Options) *Scheduler {
 	if o.Replica.Started.IsZero() {
 		o.Replica.Started = o.Store.Now()
 	}
-	s := &Scheduler{o: o, renewing: semaphore.NewWeighted(1), circuits: map[string]*circuit{}, drives: map[string]*drive{}}
+	s := &Scheduler{o: o, renewing: semaphore.NewWeighted(1), circuits: map[string]*circuit{}, drives: map[string]*drive{}, woken: make(chan struct{}, 1)}
 	s.Apply(o.Setup)
 	return s
 }
@@ -259,6 +262,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			beside.Go(func() { s.followLeases(ctx) })
 		}
 		beside.Go(func() { s.forgetRegularly(ctx) })
+		beside.Go(func() { s.followRequests(ctx) })
 		s.housekeep(ctx)
 	}
 	s.applying.Lock() // a change that is under way ends first
@@ -293,7 +297,11 @@ func (s *Scheduler) Plan(ctx context.Context, names []string) ([]Report, error) 
 	for _, c := range s.all() {
 		c.dry = newOverlay()
 	}
-	return s.once(ctx, names)
+	reports, err := s.once(ctx, names)
+	if err != nil {
+		return reports, err
+	}
+	return reports, s.tellOpen(ctx, names)
 }
 
 // once sweeps in file order, policy by policy, so that what plan says is what sweep does.

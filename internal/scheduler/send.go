@@ -90,6 +90,7 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 	}
 	for _, d := range dropped {
 		t.log.Info("target not claimed", zap.String("task", t.task.ID), zap.String("device", d.DeviceID), zap.String("why", d.Why))
+		rows[d.DeviceID].dropped = d.Why
 	}
 	if len(claimed) == 0 {
 		return nil, nil
@@ -114,7 +115,7 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 // claim is a claim in the task, without candidates yet.
 func (t *taskSweep) claim() store.Claim {
 	return store.Claim{
-		Scope: t.scope(), TaskType: string(t.task.Type), Tick: t.at, Terms: t.p.Terms(),
+		Scope: t.scope(), TaskType: string(t.task.Type), Tick: t.at, AskedBy: t.hand.who(), Terms: t.p.Terms(),
 		SendBy: t.o.Store.Now().Add(freshness + t.client.Timeout()),
 	}
 }
@@ -156,7 +157,7 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 	if !t.drive.mayPost() {
 		return errLease
 	}
-	if v := t.p.Outside(t.o.Store.Now()); v.Reason != "" {
+	if v := t.past.Outside(t.p, t.o.Store.Now()); v.Reason != "" {
 		return &gateError{v}
 	}
 	if text := t.trouble(); text != "" {

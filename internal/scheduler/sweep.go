@@ -28,6 +28,9 @@ type sweep struct {
 	p       *policy.Policy
 	at      time.Time // the tick
 	missed  int       // earlier ticks that it stands for
+	why     string    // store.ByHand where no tick is due to it
+	hand    *hand     // retries that a person asks for, instead of a sweep; nil = it is one
+	past    policy.Past
 	log     *zap.Logger
 	members map[string]members // read in this sweep
 	online  map[string]string  // statuses of devices, read in this sweep
@@ -41,14 +44,17 @@ type sweep struct {
 
 	failed map[string]bool                  // tasks that are not finished
 	counts map[string]map[policy.Reason]int // by task
+	limits map[string]map[string]int        // by task: capped targets by limit
 	sent   map[policy.State]int
+
+	unkept []store.TaskCounts // of tasks that are finished, and not in the ledger yet
 }
 
 func newSweep(c *connection, p *policy.Policy, tick time.Time) *sweep {
 	return &sweep{
 		connection: c, p: p, at: tick, members: map[string]members{}, online: map[string]string{}, closedBy: map[string]policy.Reason{},
 		log:    c.o.Log.With(zap.String("policy", p.Name), zap.String("connection", c.name)),
-		failed: map[string]bool{}, counts: map[string]map[policy.Reason]int{}, sent: map[policy.State]int{},
+		failed: map[string]bool{}, counts: map[string]map[policy.Reason]int{}, limits: map[string]map[string]int{}, sent: map[policy.State]int{},
 	}
 }
 
@@ -56,7 +62,7 @@ func newSweep(c *connection, p *policy.Policy, tick time.Time) *sweep {
 func (w *sweep) run(ctx context.Context) *Report {
 	started := w.o.Store.Now()
 	r := &Report{Policy: w.p.Name, Connection: w.name}
-	tick := store.Tick{Policy: w.p.Name, Connection: w.name, Tick: w.at, Started: started, Missed: w.missed}
+	tick := store.Tick{Policy: w.p.Name, Connection: w.name, Tick: w.at, Started: started, Missed: w.missed, Why: w.why}
 	if w.dry == nil {
 		first, err := w.ledger().StartTick(ctx, tick)
 		if err != nil {
@@ -75,6 +81,9 @@ func (w *sweep) run(ctx context.Context) *Report {
 		return w.finish(ctx, tick, r, err)
 	}
 	w.tasks(ctx, listing, r)
+	if err := w.keepCounts(ctx); err != nil && ctx.Err() == nil {
+		w.log.Warn("how tasks stand is not in the ledger", zap.Error(err))
+	}
 	return w.finish(ctx, tick, r, nil)
 }
 
@@ -127,6 +136,7 @@ func (w *sweep) tell(t iotda.Task, v policy.Verdict, targets int) {
 func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 	for id := range w.failed {
 		delete(w.counts, id)
+		delete(w.limits, id)
 	}
 	w.failed = map[string]bool{}
 	finished := func(t iotda.Task) bool { return !w.p.Owns(w.name, t) || w.counts[t.ID] != nil }
@@ -135,9 +145,12 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 		if finished(t) {
 			continue
 		}
-		w.counts[t.ID] = map[policy.Reason]int{}
-		ts := &taskSweep{sweep: w, task: t, listing: l, counts: w.counts[t.ID]}
+		w.counts[t.ID], w.limits[t.ID] = map[policy.Reason]int{}, map[string]int{}
+		ts := &taskSweep{sweep: w, task: t, listing: l, counts: w.counts[t.ID], limits: w.limits[t.ID]}
 		err := ts.run(ctx)
+		if err == nil {
+			err = ts.keep(ctx)
+		}
 		stop := row.stop(err)
 		if err == nil {
 			continue
@@ -207,9 +220,7 @@ func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err erro
 	r.Duration = tick.Finished.Sub(tick.Started)
 	r.Tasks, r.Sent, r.Counts = len(w.counts), w.sent, map[string]int{}
 	for _, counts := range w.counts {
-		for reason, n := range counts {
-			r.Counts[string(reason)] += n
-		}
+		addTo(r.Counts, counts)
 	}
 	switch {
 	case err != nil:
@@ -230,7 +241,7 @@ func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err erro
 		r.Result, r.Problems = SweepPartial, append(r.Problems, errors.New(clock))
 	}
 	switch { // the tick stays due
-	case r.Result == SweepComplete:
+	case r.Result == SweepComplete, w.why == store.ByHand: // or there was none
 	case ctx.Err() != nil:
 		w.log.Info("sweep stopped before its end", zap.Time("tick", w.at), zap.Any("sent", r.Sent))
 		return r
@@ -241,11 +252,29 @@ func (w *sweep) finish(ctx context.Context, tick store.Tick, r *Report, err erro
 	ctx, cancel := stopping(ctx)
 	defer cancel()
 	tick.Result, tick.Counts, tick.States = r.Result, r.Counts, w.states()
+	tick.Limits, tick.Sent = map[string]int{}, addTo(map[string]int{}, r.Sent)
+	for _, limits := range w.limits {
+		addTo(tick.Limits, limits)
+	}
+	for _, problem := range r.Problems[:min(len(r.Problems), maxProblems)] {
+		tick.Problems = append(tick.Problems, iotda.Clip(problem.Error(), 500))
+	}
 	if e := w.ledger().FinishTick(ctx, tick); e != nil {
 		w.log.Error("the sweep could not be written to the ledger", zap.Error(e))
 	}
 	w.account(tick, r)
 	return r
+}
+
+// maxProblems is how many problems of a sweep are kept in the ledger.
+const maxProblems = 20
+
+// addTo adds counts to those of all tasks.
+func addTo[K ~string](all map[string]int, counts map[K]int) map[string]int {
+	for k, n := range counts {
+		all[string(k)] += n
+	}
+	return all
 }
 
 func (w *sweep) account(tick store.Tick, r *Report) {

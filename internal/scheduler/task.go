@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,12 @@ type taskSweep struct {
 	task    iotda.Task // name, type and create_time from the list; status and progress as read last
 	listing *listing
 	counts  map[policy.Reason]int
-	refused atomic.Bool // by the platform, as a whole
-	took    atomic.Bool // a retry of the task
+	limits  map[string]int // capped targets by limit
+	detail  string         // why it is closed as a whole
+	refused atomic.Bool    // by the platform, as a whole
+	took    atomic.Bool    // a retry of the task
+
+	unapproved string // why it may not be retried before a person approves it, as read last
 }
 
 // errStale is in the chain of the error of a task whose waves grew too old before they
@@ -35,7 +40,7 @@ func (t *taskSweep) run(ctx context.Context) error {
 	if closed, err := t.closed(ctx); closed || err != nil {
 		return err
 	}
-	if t.p.Targets.Mode == policy.TargetsAll {
+	if t.p.Targets.Mode == policy.TargetsAll && t.hand == nil {
 		return t.whole(ctx)
 	}
 	for _, status := range t.p.Targets.Statuses {
@@ -64,19 +69,30 @@ type target struct {
 	policy.Facts
 	closed  bool // its end was counted already
 	claimed bool
+	dropped string // why the ledger did not take its claim
 	verdict policy.Verdict
 }
 
 // wave reads, decides and retries one wave of the task's sub-tasks.
 func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker string) (next string, end bool, err error) {
+	return t.part(ctx, func() (iotdaclient.Wave, error) {
+		wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
+		wave.Subtasks = t.hand.only(wave.Subtasks)
+		return wave, err
+	})
+}
+
+// part decides and retries what it reads of the task's sub-tasks.
+func (t *taskSweep) part(ctx context.Context, read func() (iotdaclient.Wave, error)) (next string, end bool, err error) {
 	if err := t.turn.Acquire(ctx, 1); err != nil {
 		return "", false, err
 	}
 	defer t.turn.Release(1)
-	wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
+	wave, err := read()
 	if err != nil {
 		return "", false, err
 	}
+	wave.Subtasks = t.hand.untried(wave.Subtasks)
 	t.noteWave(wave)
 	t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
 	if closed, err := t.closed(ctx); closed || err != nil { // it has changed since the list was read
@@ -104,18 +120,50 @@ func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker
 		}
 		err = nil
 	}
-	if !errors.Is(err, errStale) { // else it is read and counted again
-		t.count(targets)
+	tried := t.hand.tries(targets)
+	if errors.Is(err, errStale) { // the others are read and counted again
+		targets = tried
 	}
+	t.count(targets)
 	t.o.Watch(Event{Kind: Read, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Rows: len(targets)})
 	return wave.Next, wave.End, err
 }
 
 func (t *taskSweep) count(targets []target) {
+	t.hand.note(targets)
 	for _, row := range targets {
 		t.counts[row.verdict.Reason]++
-		t.o.Watch(Event{Kind: Decided, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, DeviceID: row.Target.DeviceID, Verdict: row.verdict, Attempt: row.Record.N + 1})
+		if row.verdict.Reason == policy.Capped {
+			limit, _, _ := strings.Cut(row.verdict.Detail, ":") // a whole task waits for one of its targets, which is named
+			t.limits[limit]++
+		}
+		code, text := row.Failure()
+		t.o.Watch(Event{Kind: Decided, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, DeviceID: row.Target.DeviceID, Verdict: row.verdict, Attempt: row.Record.N + 1,
+			Code: code, Text: text})
 	}
+}
+
+// keep has the ledger know how the task's targets stand. What was only looked at in the list costs no
+// transaction of its own: there may be hundreds of such tasks.
+func (t *taskSweep) keep(ctx context.Context) error {
+	if t.dry != nil || t.closedBy[t.task.ID] == policy.OtherPolicy {
+		return nil
+	}
+	t.unkept = append(t.unkept, store.TaskCounts{
+		TaskID: t.task.ID, Policy: t.p.Name, Connection: t.name, Counts: addTo(map[string]int{}, t.counts), Limits: t.limits, Detail: t.detail,
+	})
+	if t.closedBy[t.task.ID] != "" {
+		return nil
+	}
+	return t.keepCounts(ctx)
+}
+
+func (w *sweep) keepCounts(ctx context.Context) error {
+	err := w.ledger().CountTasks(ctx, w.client.ProjectID(), w.unkept)
+	if err == nil {
+		w.unkept = nil
+	}
+	return err
 }
 
 // noteWave looks for what the platform is not known to answer.
@@ -143,7 +191,11 @@ func (t *taskSweep) giveUp(ctx context.Context, targets []target) error {
 	by := map[string]target{}
 	for _, row := range targets {
 		if row.verdict.Reason.Final() && !row.closed {
-			c.Targets = append(c.Targets, store.Closing{DeviceID: row.Target.DeviceID, Outcome: string(row.verdict.Reason)})
+			code, text := row.Failure()
+			c.Targets = append(c.Targets, store.Closing{
+				DeviceID: row.Target.DeviceID, Outcome: string(row.verdict.Reason), Detail: row.verdict.Detail, LastN: row.Record.N, Attempts: row.Record.Counted,
+				Code: code, Text: text, Cause: t.p.CauseOf(row.Facts),
+			})
 			by[row.Target.DeviceID] = row
 		}
 	}

@@ -20,19 +20,12 @@ func (t *taskSweep) closed(ctx context.Context) (bool, error) {
 	if err != nil || v.Reason == "" {
 		return false, err
 	}
-	n := 0
-	for _, status := range t.p.Targets.Statuses {
-		n += t.task.Progress.Of(status)
-	}
-	for _, counted := range t.counts { // by waves before: it has closed in the middle of the sweep
-		n -= counted
-	}
-	n = max(n, 0)
+	n := max(t.left(), 0)
 	t.counts[v.Reason] += n
-	t.closedBy[t.task.ID] = v.Reason
+	t.closedBy[t.task.ID], t.detail = v.Reason, v.Detail
 	t.log.Debug("task left alone", zap.String("task", t.task.ID), zap.String("reason", string(v.Reason)), zap.String("detail", v.Detail))
 	t.tell(t.task, v, n)
-	return true, nil
+	return true, t.awaitApproval(ctx, v, n)
 }
 
 // verdict decides about the task as a whole. The ledger is asked only where the task itself
@@ -41,7 +34,7 @@ func (t *taskSweep) verdict(ctx context.Context) (policy.Verdict, error) {
 	k := t.known[t.task.ID]
 	f := policy.TaskFacts{
 		Task: t.task, Owner: policy.Owner(t.current(), t.name, t.task), FirstSeen: t.firstSeen, Attempted: k.Attempted,
-		Refused: k.Refusals >= maxRefusals && k.RefusedAs == standing(t.task), Down: t.trouble(),
+		Refused: k.Refusals >= maxRefusals && k.RefusedAs == standing(t.task), Down: t.trouble(), Past: t.past,
 	}
 	if f.Owner == nil { // by a reload
 		f.Owner = &policy.Policy{Name: "none"}
@@ -66,6 +59,7 @@ func (t *taskSweep) verdict(ctx context.Context) (policy.Verdict, error) {
 	if err != nil {
 		return policy.Verdict{}, err
 	}
+	t.unapproved = g.Approval
 	f.Paused, f.PauseEnds, f.Approval, f.Halted, f.HaltEnds = g.Paused, g.PauseEnds, g.Approval, g.Halted, g.HaltEnds
 	if tripped && t.dry != nil {
 		f.Halted = fmt.Sprintf("%d of %d retried targets failed again: the next sweep halts it", o.Failed, o.Failed+o.Recovered)
@@ -77,7 +71,7 @@ func (t *taskSweep) verdict(ctx context.Context) (policy.Verdict, error) {
 func (t *taskSweep) scope() store.Scope {
 	return store.Scope{
 		ProjectID: t.client.ProjectID(), TaskID: t.task.ID, Policy: t.p.Name, Connection: t.name, Identity: t.identity,
-		PolicyHash: t.p.Hash, NeedsApproval: t.p.Mode == policy.ModeApprove,
+		PolicyHash: t.p.Hash, NeedsApproval: t.past.Mode(t.p) == policy.ModeApprove,
 	}
 }
 
@@ -153,7 +147,7 @@ func (t *taskSweep) cap(ctx context.Context, targets []target) error {
 		if u.ApprovalCap >= 0 {
 			u.ApprovalCap += len(again)
 		}
-		return t.p.Allowance(u)
+		return t.past.Allowance(t.p, u)
 	}
 	allowed, _ := allowance()
 	if again, err = t.lookUp(ctx, again, allowed, len(targets)); err != nil {
@@ -167,8 +161,8 @@ func (t *taskSweep) cap(ctx context.Context, targets []target) error {
 	for _, row := range slices.Concat(again, others) {
 		due = append(due, &row.verdict)
 	}
-	through := t.p.Cap(due, allowed, limit)
-	if t.p.Mode == policy.ModeObserve {
+	through := t.past.Cap(t.p, due, allowed, limit)
+	if t.past.Mode(t.p) == policy.ModeObserve {
 		t.observed += through
 	}
 	return nil
@@ -229,7 +223,7 @@ func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask, at time
 		if t.dry != nil {
 			r = t.dry.over(id, r)
 		}
-		f := policy.Facts{Target: id, Subtask: s, Record: r.Record}
+		f := policy.Facts{Target: id, Subtask: s, Record: r.Record, Past: t.past}
 		if other, ok := t.listing.task(r.OpenTask); ok && t.takenOverBy(other) {
 			f.NewerBy = other.ID // no need to read its members
 		}

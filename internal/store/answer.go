@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -48,22 +50,46 @@ func answer(ctx context.Context, tx *tx, projectID, taskID string, a Answer) (bo
 	if !a.State.Open() {
 		settledAt = a.AnsweredAt
 	}
-	ok, err := execOne(ctx, tx, `UPDATE attempts SET state = ?, answered_at = ?, settled_at = ?, code = ?, text = ?, request_id = ?, rule = ?, class = ?
-		WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ? AND state = 'claimed'`,
+	var policyName, connection string
+	var weight int
+	err := tx.QueryRowContext(ctx, `UPDATE attempts SET state = ?, answered_at = ?, settled_at = ?, code = ?, text = ?, request_id = ?, rule = ?, class = ?
+		WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ? AND state = 'claimed' RETURNING policy, connection, weight`,
 		a.State, micros(a.AnsweredAt), micros(settledAt), a.Code, a.Text, a.RequestID, a.Cause.Name, a.Cause.Class,
-		projectID, taskID, a.DeviceID, a.N)
-	if err != nil || !ok {
+		projectID, taskID, a.DeviceID, a.N).Scan(&policyName, &connection, &weight)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
-	if a.State == policy.Released { // it did not happen: the record is as it was, but for the number
-		return execOne(ctx, tx, `UPDATE targets SET counted = counted - 1, first_at = CASE WHEN counted = 1 THEN 0 ELSE first_at END
-			WHERE project_id = ? AND task_id = ? AND device_id = ?`, projectID, taskID, a.DeviceID)
+	key := []any{projectID, taskID, a.DeviceID}
+	switch a.State {
+	case policy.Released:
+		return release(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: a.DeviceID})
+	case policy.Rejected:
+		var counted int
+		err := tx.QueryRowContext(ctx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = ?, reject_text = ?, refused = ?,
+				cause_code = ?, cause_text = ?, rule = ?, class = ? WHERE project_id = ? AND task_id = ? AND device_id = ? RETURNING counted`,
+			append([]any{a.State, micros(a.AnsweredAt), a.Code, a.Text, a.Refused, a.Code, a.Text, a.Cause.Name, a.Cause.Class}, key...)...).Scan(&counted)
+		tx.count(a.AnsweredAt, policyName, connection, string(a.State), counted, weight)
+		return err == nil, err
 	}
-	rejected := a
-	if a.State != policy.Rejected {
-		rejected.Code, rejected.Text = "", ""
+	return execOne(ctx, tx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = '', reject_text = '', refused = ?
+		WHERE project_id = ? AND task_id = ? AND device_id = ?`, append([]any{a.State, micros(a.AnsweredAt), a.Refused}, key...)...)
+}
+
+// release takes an attempt back that did not happen: the record is as it was, but for the number.
+// A target that had come to its end before is there again.
+func release(ctx context.Context, tx *tx, t policy.Target) (bool, error) {
+	var before, after string
+	key := []any{t.ProjectID, t.TaskID, t.DeviceID}
+	err := tx.QueryRowContext(ctx, `SELECT ended FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ?`, key...).Scan(&before)
+	if err != nil {
+		return false, err
 	}
-	return execOne(ctx, tx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = ?, reject_text = ?, refused = ?
-		WHERE project_id = ? AND task_id = ? AND device_id = ?`,
-		a.State, micros(a.AnsweredAt), rejected.Code, rejected.Text, a.Refused, projectID, taskID, a.DeviceID)
+	err = tx.QueryRowContext(ctx, `UPDATE targets SET counted = counted - 1, first_at = CASE WHEN counted = 1 THEN 0 ELSE first_at END
+		WHERE project_id = ? AND task_id = ? AND device_id = ? RETURNING ended`, key...).Scan(&after)
+	tx.end(t, before, -1)
+	tx.end(t, after, 1)
+	return err == nil, err
 }

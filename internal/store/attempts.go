@@ -42,9 +42,7 @@ func (s *Store) OpenAttempts(ctx context.Context, projectID, taskID string) (att
 		a, err := scanAttempt(rows)
 		attempts = append(attempts, a)
 		return err
-	}, `SELECT project_id, task_id, device_id, n, state, task_type, policy, connection,
-			claimed_at, answered_at, fail_seen_at, motion_seen, settle, stale_after, wait_retry_fails
-		FROM attempts WHERE project_id = ? AND task_id = ?
+	}, `SELECT `+attemptColumns+` FROM attempts WHERE project_id = ? AND task_id = ?
 			AND `+openStates+` AND state <> 'claimed' ORDER BY device_id`, projectID, taskID)
 	if err != nil {
 		return nil, fmt.Errorf("read the open attempts of task %s: %w", taskID, err)
@@ -52,10 +50,14 @@ func (s *Store) OpenAttempts(ctx context.Context, projectID, taskID string) (att
 	return attempts, nil
 }
 
-func scanAttempt(rows *sql.Rows) (a policy.Attempt, err error) {
+const attemptColumns = `project_id, task_id, device_id, n, state, task_type, policy, connection,
+	claimed_at, answered_at, fail_seen_at, motion_seen, settle, stale_after, wait_retry_fails`
+
+// scanAttempt reads attemptColumns, and whatever more the row has.
+func scanAttempt(rows *sql.Rows, more ...any) (a policy.Attempt, err error) {
 	var claimedAt, answeredAt, failSeenAt, settle, staleAfter int64
-	err = rows.Scan(&a.ProjectID, &a.TaskID, &a.DeviceID, &a.N, &a.State, &a.TaskType, &a.Policy, &a.Connection,
-		&claimedAt, &answeredAt, &failSeenAt, &a.MotionSeen, &settle, &staleAfter, &a.Terms.WaitRetryFails)
+	err = rows.Scan(append([]any{&a.ProjectID, &a.TaskID, &a.DeviceID, &a.N, &a.State, &a.TaskType, &a.Policy, &a.Connection,
+		&claimedAt, &answeredAt, &failSeenAt, &a.MotionSeen, &settle, &staleAfter, &a.Terms.WaitRetryFails}, more...)...)
 	a.ClaimedAt, a.AnsweredAt, a.FailSeenAt = fromMicros(claimedAt), fromMicros(answeredAt), fromMicros(failSeenAt)
 	a.Terms.Settle = time.Duration(settle) * time.Microsecond
 	a.Terms.StaleAfter = time.Duration(staleAfter) * time.Microsecond

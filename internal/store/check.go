@@ -27,11 +27,12 @@ const (
 	FoundOrphan  FindingKind = "no_target" // an open attempt without its target's record
 	FoundClaim   FindingKind = "claim_left"
 	FoundWord    FindingKind = "unknown_word"
+	FoundSum     FindingKind = "sum" // of a task's targets by their end: it is only shown
 )
 
 // FindingKinds lists them.
 func FindingKinds() []FindingKind {
-	return []FindingKind{FoundDamage, FoundSchema, FoundLow, FoundHigh, FoundNumbers, FoundTwice, FoundOrphan, FoundClaim, FoundWord}
+	return []FindingKind{FoundDamage, FoundSchema, FoundLow, FoundHigh, FoundNumbers, FoundTwice, FoundOrphan, FoundClaim, FoundWord, FoundSum}
 }
 
 // Finding is something that is wrong with a ledger.
@@ -57,6 +58,8 @@ func (f Finding) Do() string {
 		return "pause both tasks, and look at the device: two upgrades at once end as Task Conflict"
 	case FoundClaim:
 		return "look into the daemon's log: it does not write down what comes of its calls"
+	case FoundSum:
+		return "nothing is in danger: what lists of tasks show is wrong, and no decision is made by it"
 	case FoundWord:
 	}
 	return "another program, or a newer retryd, has written here: find out which, and restore the last backup"
@@ -92,7 +95,7 @@ func (s *Store) Check(ctx context.Context, deep bool) ([]Finding, error) {
 		}
 	}
 	for _, look := range []func(context.Context) error{
-		func(ctx context.Context) error { return c.integrity(ctx, deep) }, c.schema, c.targets, c.twice, c.orphans, c.claims, c.words,
+		func(ctx context.Context) error { return c.integrity(ctx, deep) }, c.schema, c.targets, c.twice, c.orphans, c.claims, c.words, c.sums,
 	} {
 		err := look(ctx)
 		if sick := (*driver.Error)(nil); errors.As(err, &sick) && (sick.Code()&0xff == sqlite3.SQLITE_CORRUPT || sick.Code()&0xff == sqlite3.SQLITE_NOTADB) {
@@ -234,6 +237,7 @@ var words = []struct {
 	{"targets", "closed_outcome", []string{"", "recovered", "gone", "exhausted", "permanent", "expired", "resolved_elsewhere"}},
 	{"pauses", "scope", []string{"all", "connection", "policy", "task", "device"}},
 	{"halts", "scope", []string{"task", "policy"}},
+	{"notices", "event", []string{"exhausted", "permanent", "expired", "halted", "connection_down", "connection_up", "awaiting_approval"}},
 	{"ticks", "result", []string{"", "complete", "partial", "failed", "skipped"}},
 }
 
@@ -255,4 +259,18 @@ func (c *check) words(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sums holds the sums of ends to the targets.
+func (c *check) sums(ctx context.Context) error {
+	return each(ctx, c, func(rows *sql.Rows) error {
+		var project, task, outcome string
+		var sum, count int
+		err := rows.Scan(&project, &task, &outcome, &sum, &count)
+		c.find(FoundSum, fmt.Sprintf("project %s, task %s", project, task), "%d targets are summed up as %s, and %d are that", sum, outcome, count)
+		return err
+	}, `SELECT project_id, task_id, outcome, sum(summed), sum(counted) FROM (
+			SELECT project_id, task_id, outcome, count AS summed, 0 AS counted FROM ends
+			UNION ALL SELECT project_id, task_id, ended, 0, count(*) FROM targets WHERE ended <> '' AND device_id <> '*' GROUP BY project_id, task_id, ended
+		) AS sides GROUP BY project_id, task_id, outcome HAVING sum(summed) <> sum(counted)`)
 }

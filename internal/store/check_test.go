@@ -88,6 +88,8 @@ func TestEachThingThatIsWrongWithALedgerIsFound(t *testing.T) {
 				store.Finding{Kind: store.FoundClaim, Where: where + "claimed", What: "attempt 1 is claimed, and its call was over at 2026-11-25T12:00:40Z"}},
 			{`UPDATE targets SET state = 'lost'` + of, `UPDATE targets SET state = 'rejected'` + of, 0,
 				store.Finding{Kind: store.FoundWord, Where: "table targets, column state", What: `"lost", in 1 rows`}},
+			{`INSERT INTO ends (project_id, task_id, outcome, count) VALUES ('p', 'bb', 'exhausted', 2)`, `DELETE FROM ends`, 0,
+				store.Finding{Kind: store.FoundSum, Where: "project p, task bb", What: "2 targets are summed up as exhausted, and 0 are that"}},
 			{`ALTER TABLE ticks ADD COLUMN more TEXT`, `ALTER TABLE ticks DROP COLUMN more`, 0,
 				store.Finding{Kind: store.FoundSchema}},
 			{`DROP INDEX attempts_open_whole; CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id, n)

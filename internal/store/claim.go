@@ -13,6 +13,7 @@ type Claim struct {
 	Scope
 	TaskType   string
 	Tick       time.Time // of the sweep
+	AskedBy    string    // the person who asked for it by hand; empty = its policy did
 	Terms      policy.Terms
 	SendBy     time.Time // after this the request can no longer be under way
 	Candidates []Candidate
@@ -88,6 +89,9 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 			claimed = append(claimed, Claimed{candidate.DeviceID, candidate.LastN + 1})
 			left -= takes
 			r := known[candidate.DeviceID]
+			if r.ended != "" { // it goes on
+				tx.end(policy.Target{ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: candidate.DeviceID}, r.ended, -1)
+			}
 			r.OpenTask = c.TaskID // named twice, it is claimed once
 			known[candidate.DeviceID] = r
 		}
@@ -128,11 +132,11 @@ func (c Claim) insert(ctx context.Context, tx *tx, candidate Candidate, by Lease
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO attempts
-		(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers, budget, token)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers, budget, token, asked_by)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.ProjectID, c.TaskID, candidate.DeviceID, candidate.LastN+1, policy.Claimed, c.TaskType, c.Policy, c.Connection,
 		micros(c.Tick), micros(now), micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails,
-		max(1, len(c.Covers)), newCover(c.Covers), by.Budget, by.Token)
+		max(1, len(c.Covers)), newCover(c.Covers), by.Budget, by.Token, c.AskedBy)
 	return err
 }
 

@@ -75,20 +75,18 @@ func addWhole(ctx context.Context, q queryer, projectID, taskID string, devices 
 		found[device] = r
 	}
 	err = each(ctx, q, func(rows *sql.Rows) error {
-		var task string
+		var open openAttempt
 		var c cover
-		if err := rows.Scan(&task, &c); err != nil {
+		if err := rows.Scan(&open.task, &open.n, &open.since, &c); err != nil {
 			return err
 		}
 		for _, device := range devices {
-			if device != policy.WholeTask && (task == taskID || c.has(device)) {
-				r := found[device]
-				r.OpenTask = task
-				found[device] = r
+			if device != policy.WholeTask && (open.task == taskID || c.has(device)) {
+				found[device] = open.of(found[device])
 			}
 		}
 		return nil
-	}, `SELECT task_id, covers FROM attempts WHERE project_id = ? AND device_id = '*' AND `+openStates, projectID)
+	}, `SELECT task_id, n, claimed_at, covers FROM attempts WHERE project_id = ? AND device_id = '*' AND `+openStates, projectID)
 	if err != nil {
 		return fmt.Errorf("read the open attempts of whole tasks: %w", err)
 	}

@@ -37,8 +37,8 @@ func TestAPauseHoldsBackWhatItIsOfAndNothingElse(t *testing.T) {
 		} {
 			n++
 			pause.Who, pause.Why = "ann", "wrong package"
-			action := store.Action{Who: "ann", Source: "pause", What: "pause", Subject: pause.Subject()}
-			require.NoError(t, s.PauseNow(t.Context(), pause, action))
+			action := store.Action{Who: "ann", Source: "terminal", What: "pause", Why: pause.Why}
+			pauseNow(t, s, action, pause)
 			held, err := s.Pauses(t.Context())
 			require.NoError(t, err)
 			require.Len(t, held, 1)
@@ -61,12 +61,17 @@ func TestAPauseHoldsBackWhatItIsOfAndNothingElse(t *testing.T) {
 				require.NoError(t, err)
 			}
 			narrower := store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: task, DeviceID: "d"}
-			ended, halts, err := s.Resume(t.Context(), narrower, action)
+			_, err = s.Resume(t.Context(), action, narrower)
+			require.ErrorIs(t, err, store.ErrNoPause, "it ends in its own scope only")
+			would, err := s.WouldResume(t.Context(), pause)
 			require.NoError(t, err)
-			require.Zero(t, ended+halts, "it ends in its own scope only")
-			ended, halts, err = s.Resume(t.Context(), pause, action)
+			ended, err := s.Resume(t.Context(), action, pause)
 			require.NoError(t, err)
-			require.Equal(t, []int{1, 0}, []int{ended, halts})
+			require.Equal(t, would, ended)
+			require.Len(t, ended.Pauses, 1)
+			require.Empty(t, ended.Halts)
+			_, err = s.WouldResume(t.Context(), pause)
+			require.ErrorIs(t, err, store.ErrNoPause)
 			gates, err = s.Gates(t.Context(), scope(task))
 			require.NoError(t, err)
 			require.NoError(t, gates.Err())
@@ -81,7 +86,7 @@ func TestAPausedDeviceIsDroppedAndTheRestGo(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		s := p.open(t)
 		pause := store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: task, DeviceID: "d", Who: "ann", Until: p.now.Add(time.Hour)}
-		require.NoError(t, s.PauseNow(t.Context(), pause, store.Action{}))
+		pauseNow(t, s, store.Action{Who: "ann"}, pause)
 		r := record(t, s, task, "d")
 		require.Equal(t, "device, by ann since 2026-11-25T12:00:00Z until 2026-11-25T13:00:00Z", r.Paused)
 		require.Equal(t, pause.Until, r.PauseEnds)
@@ -119,10 +124,33 @@ func TestAPauseSaysHowMuchItDoesNotCallBack(t *testing.T) {
 			{store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: task, DeviceID: "accepted"}, 1},
 			{store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: task, DeviceID: "rejected"}, 0},
 		} {
-			n, err := s.OpenIn(t.Context(), row.pause)
+			n, which, err := s.OpenIn(t.Context(), row.pause)
 			require.NoError(t, err)
 			require.Equal(t, row.want, n, "%+v", row.pause)
+			require.Len(t, which, n)
 		}
+	})
+}
+
+func TestAPauseOfAConnectionSaysWhatItDoesNotCallBackWhateverItWasCalledThen(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		attempt(t, s, "as-prod", 0, policy.Accepted) // no list has shown its task yet
+		for instance, id := range map[string]string{"host  p": "bb", "other  p": "cc"} {
+			seen := listed(id, id)
+			seen.Identity = instance
+			require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{seen}))
+			c := claim(id, 1, store.Candidate{DeviceID: "in-" + id})
+			c.Connection = "before-" + id
+			require.Nil(t, refusal(t, s, c))
+		}
+		elsewhere := claim("dd", 1, store.Candidate{DeviceID: "elsewhere"})
+		elsewhere.ProjectID = "q"
+		require.Nil(t, refusal(t, s, elsewhere))
+		n, which, err := s.OpenIn(t.Context(), store.Pause{Scope: store.PauseConnection, Connection: "renamed", Identity: "host  p"})
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		require.Equal(t, []string{"as-prod", "in-bb"}, []string{which[0].DeviceID, which[1].DeviceID})
 	})
 }
 
@@ -133,7 +161,7 @@ func TestAnApprovalIsForAPolicyAsItWasATimeAndSoManyTargets(t *testing.T) {
 		c.NeedsApproval = true
 		require.Equal(t, &store.GateError{Reason: policy.AwaitingApproval, Detail: "not approved"}, refusal(t, s, c))
 		approval := store.Approval{ProjectID: project, TaskID: task, Policy: "upgrades", PolicyHash: "h1", Targets: 2, Until: p.now.Add(time.Hour), Who: "ann"}
-		require.NoError(t, s.Approve(t.Context(), approval, store.Action{What: "approve"}))
+		approveNow(t, s, store.Action{What: "approve"}, approval)
 		claimed, dropped, err := s.Claim(t.Context(), c)
 		require.NoError(t, err)
 		require.Len(t, claimed, 2)
@@ -166,16 +194,19 @@ func TestAnApprovalIsForAPolicyAsItWasATimeAndSoManyTargets(t *testing.T) {
 		p.sleep(time.Hour)
 		require.Equal(t, "its approval ended at 2026-11-25T13:00:00Z", refusal(t, s, c).Detail)
 		approval.Targets, approval.Until = 0, p.now.Add(time.Hour)
-		require.NoError(t, s.Approve(t.Context(), approval, store.Action{}))
+		approveNow(t, s, store.Action{}, approval)
 		gates, err = s.Gates(t.Context(), c.Scope)
 		require.NoError(t, err)
 		require.NoError(t, gates.Err())
 		require.Equal(t, -1, gates.ApprovalLeft, "any number")
-		for _, want := range []bool{true, false} {
-			was, err := s.Revoke(t.Context(), approval, store.Action{What: "revoke"})
-			require.NoError(t, err)
-			require.Equal(t, want, was)
-		}
+		valid, err := s.Approvals(t.Context())
+		require.NoError(t, err)
+		require.Len(t, valid, 1)
+		ended, _, err := s.EndApproval(t.Context(), store.Action{What: "revoke"}, valid[0].ID)
+		require.NoError(t, err)
+		require.Equal(t, valid[0], ended)
+		_, _, err = s.EndApproval(t.Context(), store.Action{What: "revoke"}, valid[0].ID)
+		require.ErrorIs(t, err, store.ErrNoPause)
 		require.Equal(t, "not approved", refusal(t, s, c).Detail)
 	})
 }
@@ -184,7 +215,7 @@ func TestAnApprovalOfAWholeTaskIsWornByItsWeight(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		s := p.open(t)
 		approval := store.Approval{ProjectID: project, TaskID: task, Policy: "upgrades", PolicyHash: "h1", Targets: 2, Until: p.now.Add(time.Hour)}
-		require.NoError(t, s.Approve(t.Context(), approval, store.Action{}))
+		approveNow(t, s, store.Action{}, approval)
 		c := claim(task, 9, store.Candidate{DeviceID: policy.WholeTask})
 		c.NeedsApproval, c.Covers = true, []string{"a", "b", "c"}
 		_, dropped, err := s.Claim(t.Context(), c)
@@ -285,8 +316,8 @@ func TestAPolicyThatIsHeldIsNamedAndCanBeDropped(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, tripped)
 		require.Equal(t, policy.Halted, refusal(t, s, claim("bb", 9, store.Candidate{DeviceID: "d"})).Reason, "all its tasks are halted")
-		require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PausePolicy, Policy: "nightly", Who: "ann"}, store.Action{}))
-		require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PauseAll, Who: "ann"}, store.Action{}))
+		pauseNow(t, s, store.Action{Who: "ann"}, store.Pause{Scope: store.PausePolicy, Policy: "nightly", Who: "ann"})
+		pauseNow(t, s, store.Action{Who: "ann"}, store.Pause{Scope: store.PauseAll, Who: "ann"})
 		held, err := s.HeldPolicies(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, []store.Held{
@@ -318,9 +349,9 @@ func TestAPersonEndsAHalt(t *testing.T) {
 			if scoped == policy.HaltPolicy {
 				pause = store.Pause{Scope: store.PausePolicy, Policy: "upgrades"}
 			}
-			_, halts, err := s.Resume(t.Context(), pause, store.Action{What: "resume"})
+			ended, err := s.Resume(t.Context(), store.Action{What: "resume"}, pause)
 			require.NoError(t, err)
-			require.Equal(t, 1, halts)
+			require.Len(t, ended.Halts, 1)
 			_, tripped, err = s.Trip(t.Context(), scope(task), h)
 			require.NoError(t, err)
 			require.False(t, tripped, "what it was halted for is settled with it")

@@ -61,18 +61,26 @@ func TestTextsOfEveryKindAreWrittenAndReadBack(t *testing.T) {
 
 			pause := store.Pause{Scope: store.PauseDevice, Connection: text, Identity: text, Policy: text, ProjectID: text, TaskID: text, DeviceID: text, Who: text, Why: text}
 			action := store.Action{Who: text, Source: text, What: text, Subject: text, Why: text}
-			require.NoError(t, s.PauseNow(t.Context(), pause, action))
+			pauseNow(t, s, action, pause)
 			held, err := s.Pauses(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, kept(text), held[0].Why)
 			require.Equal(t, kept(text), held[0].DeviceID)
-			_, err = s.OpenIn(t.Context(), pause)
+			_, _, err = s.OpenIn(t.Context(), pause)
 			require.NoError(t, err)
-			ended, _, err := s.Resume(t.Context(), pause, action)
+			ended, err := s.Resume(t.Context(), action, pause)
 			require.NoError(t, err)
-			require.Equal(t, 1, ended)
+			require.Len(t, ended.Pauses, 1)
 			approval := store.Approval{ProjectID: project, TaskID: task.ID, Policy: "upgrades", PolicyHash: text, Who: text, Why: text, Until: p.now.Add(time.Hour)}
-			require.NoError(t, s.Approve(t.Context(), approval, action))
+			approveNow(t, s, action, approval)
+			order := store.Order{Devices: []string{kept(text)}}
+			asked, _, err := s.Ask(t.Context(), action, store.Request{Kind: store.RetryRequest, Identity: text, Connection: text, Policy: text, ProjectID: text, TaskID: text, Order: order})
+			require.NoError(t, err)
+			taken, err := s.TakeRequest(t.Context(), text)
+			require.NoError(t, err)
+			require.Equal(t, []string{kept(text), kept(text)}, []string{taken.Why, taken.TaskID})
+			require.Equal(t, order, taken.Order)
+			require.NoError(t, s.EndRequest(t.Context(), asked[0].ID, store.RequestDone, store.Outcome{Left: []store.Left{{DeviceID: text}}, Problems: []string{text}}))
 			tick := store.Tick{Policy: "p", Connection: "c", Tick: p.now, Why: text}
 			require.NoError(t, s.SkipTick(t.Context(), tick))
 			tick.Tick, tick.Started, tick.Finished, tick.Result, tick.Counts = p.now.Add(time.Second), p.now, p.now, "complete", map[string]int{kept(text): 1}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -267,37 +268,90 @@ var writes = map[string]func(t *testing.T, s *store.Store) error{
 	"SeeTasks": func(t *testing.T, s *store.Store) error {
 		return s.SeeTasks(t.Context(), project, []store.Task{listed("cc", "x")})
 	},
+	"CountTasks": func(t *testing.T, s *store.Store) error {
+		return s.CountTasks(t.Context(), project, []store.TaskCounts{{TaskID: task, Policy: "upgrades"}})
+	},
 	"RefuseTask": func(t *testing.T, s *store.Store) error { return s.RefuseTask(t.Context(), project, task, "Fail") },
 	"MissTasks": func(t *testing.T, s *store.Store) error {
 		return s.MissTasks(t.Context(), project, []string{task}, nil)
 	},
 	"TaskGone": func(t *testing.T, s *store.Store) error { return s.TaskGone(t.Context(), project, task) },
 	"PauseNow": func(t *testing.T, s *store.Store) error {
-		return s.PauseNow(t.Context(), store.Pause{Scope: store.PauseTask, ProjectID: project, TaskID: "zz"}, store.Action{})
+		_, err := s.PauseNow(t.Context(), store.Action{}, store.Pause{Scope: store.PauseTask, ProjectID: project, TaskID: "zz"})
+		return err
 	},
 	"Resume": func(t *testing.T, s *store.Store) error {
-		_, _, err := s.Resume(t.Context(), store.Pause{Scope: store.PausePolicy, Policy: "nightly"}, store.Action{})
-		return err
+		_, err := s.Resume(t.Context(), store.Action{}, store.Pause{Scope: store.PausePolicy, Policy: "nightly"})
+		return unlessEnded(0, false, err)
 	},
 	"DropPolicies": func(t *testing.T, s *store.Store) error {
 		return s.DropPolicies(t.Context(), []string{"nightly"}, store.Action{})
 	},
 	"Approve": func(t *testing.T, s *store.Store) error {
-		return s.Approve(t.Context(), store.Approval{ProjectID: project, TaskID: task, Policy: "p"}, store.Action{})
-	},
-	"Revoke": func(t *testing.T, s *store.Store) error {
-		_, err := s.Revoke(t.Context(), store.Approval{ProjectID: project, TaskID: task, Policy: "upgrades"}, store.Action{})
+		_, _, err := s.Approve(t.Context(), store.Action{}, store.Approval{ProjectID: project, TaskID: task, Policy: "p"})
 		return err
 	},
-	"Announce": func(t *testing.T, s *store.Store) error { return s.Announce(t.Context(), store.Action{What: "x"}) },
-	"Act":      func(t *testing.T, s *store.Store) error { return s.Act(t.Context(), store.Action{What: "x"}) },
+	"EndApproval": func(t *testing.T, s *store.Store) error {
+		return unlessEnded(s.EndApproval(t.Context(), store.Action{}, 1))
+	},
+	"EndPause": func(t *testing.T, s *store.Store) error {
+		_, err := s.EndPause(t.Context(), store.Action{}, 1)
+		return unlessEnded(0, false, err)
+	},
+	"EndHalt": func(t *testing.T, s *store.Store) error {
+		h := halt
+		h.FailureRatio = 0
+		if _, _, err := s.Trip(t.Context(), scope(task), h); err != nil {
+			return err
+		}
+		_, err := s.EndHalt(t.Context(), store.Action{}, 1)
+		return unlessEnded(0, false, err)
+	},
+	"Forgive": func(t *testing.T, s *store.Store) error {
+		_, err := s.Forgive(t.Context(), store.Action{}, store.Forgiveness{ProjectID: project, TaskID: task, Devices: []string{"recovered", "ended"}})
+		return err
+	},
+	"Ask": func(t *testing.T, s *store.Store) error {
+		_, _, err := s.Ask(t.Context(), store.Action{What: "sweep"}, store.Request{Kind: store.SweepRequest, Identity: "host  p"})
+		return err
+	},
+	"TakeRequest": func(t *testing.T, s *store.Store) error {
+		_, err := s.TakeRequest(t.Context(), "host  p")
+		return err
+	},
+	"EndRequest": func(t *testing.T, s *store.Store) error {
+		return s.EndRequest(t.Context(), 1, store.RequestDone, store.Outcome{})
+	},
+	"CancelRequests": func(t *testing.T, s *store.Store) error { return s.CancelRequests(t.Context(), "interrupted", 2) },
+	"Announce":       func(t *testing.T, s *store.Store) error { return s.Announce(t.Context(), store.Action{What: "x"}) },
+	"Act":            func(t *testing.T, s *store.Store) error { return s.Act(t.Context(), store.Action{What: "x"}) },
 	"BeginAuth": func(t *testing.T, s *store.Store) error {
 		_, _, err := s.BeginAuth(t.Context(), "new", within)
 		return err
 	},
 	"EndAuth":     func(t *testing.T, s *store.Store) error { return s.EndAuth(t.Context(), 1, false) },
 	"RefusedAuth": func(t *testing.T, s *store.Store) error { return s.RefusedAuth(t.Context(), "h") },
-	"AdoptAuth":   func(t *testing.T, s *store.Store) error { return s.AdoptAuth(t.Context(), s) },
+	"SetConnection": func(t *testing.T, s *store.Store) error {
+		_, err := s.SetConnection(t.Context(), store.ConnectionRow{Identity: "i", Name: "prod"})
+		return err
+	},
+	"AwaitApproval": func(t *testing.T, s *store.Store) error {
+		_, err := s.AwaitApproval(t.Context(), scope(task), "not approved")
+		return err
+	},
+	"Subscribe":   func(t *testing.T, s *store.Store) error { return s.Subscribe(t.Context(), []string{"new"}) },
+	"Unsubscribe": func(t *testing.T, s *store.Store) error { return s.Unsubscribe(t.Context(), []string{"chat"}) },
+	"NextDigest": func(t *testing.T, s *store.Store) error {
+		_, _, _, err := s.NextDigest(t.Context(), subscribed("waits"))
+		return err
+	},
+	"DigestSent": func(t *testing.T, s *store.Store) error {
+		return s.DigestSent(t.Context(), subscribed("chat"), &store.Digest{First: 1, Last: 1})
+	},
+	"DigestFailed": func(t *testing.T, s *store.Store) error {
+		return s.DigestFailed(t.Context(), subscribed("chat"), &store.Digest{First: 1, Last: 1}, "down", time.Minute)
+	},
+	"AdoptAuth": func(t *testing.T, s *store.Store) error { return s.AdoptAuth(t.Context(), s) },
 	"Forget": func(t *testing.T, s *store.Store) error {
 		_, err := s.Forget(t.Context(), -time.Hour)
 		return err
@@ -305,7 +359,14 @@ var writes = map[string]func(t *testing.T, s *store.Store) error{
 	"Writable": func(t *testing.T, s *store.Store) error { return s.Writable(t.Context()) },
 }
 
-// furnish makes a ledger in which each of the writes has something to change.
+// unlessEnded is no error where somebody else has ended it.
+func unlessEnded(_ any, _ bool, err error) error {
+	if errors.Is(err, store.ErrNoPause) {
+		return nil
+	}
+	return err
+}
+
 func furnish(t *testing.T, s *store.Store) {
 	require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{listed(task, "one")}))
 	c := claim("late", 5, store.Candidate{DeviceID: "late"})
@@ -317,12 +378,19 @@ func furnish(t *testing.T, s *store.Store) {
 	attempt(t, s, "recovered", 0, policy.Accepted)
 	settle(t, s, "recovered", policy.Recovered)
 	attempt(t, s, "open", 0, policy.Accepted)
-	require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PausePolicy, Policy: "nightly"}, store.Action{}))
-	require.NoError(t, s.Approve(t.Context(), store.Approval{ProjectID: project, TaskID: task, Policy: "upgrades", PolicyHash: "h1", Until: epoch.Add(time.Hour)}, store.Action{}))
+	pauseNow(t, s, store.Action{}, store.Pause{Scope: store.PausePolicy, Policy: "nightly"})
+	approveNow(t, s, store.Action{}, store.Approval{ProjectID: project, TaskID: task, Policy: "upgrades", PolicyHash: "h1", Until: epoch.Add(time.Hour)})
 	_, err = s.StartTick(t.Context(), store.Tick{Policy: "upgrades", Connection: "prod", Tick: epoch, Started: epoch})
 	require.NoError(t, err)
 	_, _, err = s.BeginAuth(t.Context(), "h", within)
 	require.NoError(t, err)
+	require.NoError(t, s.Subscribe(t.Context(), []string{"chat", "waits"}))
+	closed(t, s, "ended")
+	_, _, err = s.Ask(t.Context(), store.Action{What: "sweep"}, store.Request{Kind: store.SweepRequest, Identity: "host  p"}, store.Request{Kind: store.SweepRequest, Identity: "host  p"})
+	require.NoError(t, err)
+	_, err = s.TakeRequest(t.Context(), "host  p")
+	require.NoError(t, err)
+	require.NotNil(t, digest(t, s, subscribed("chat")))
 }
 
 func TestNothingIsWrittenUnderALeaseThatIsLost(t *testing.T) {
@@ -368,7 +436,7 @@ func TestWhoeverObservesWritesCanTellFaultsFromRefusals(t *testing.T) {
 		var ends []error
 		p.o.Observe = func(_ time.Duration, err error) { ends = append(ends, err) }
 		s := p.open(t)
-		require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PauseAll}, store.Action{}))
+		pauseNow(t, s, store.Action{}, store.Pause{Scope: store.PauseAll})
 		ends = nil
 		require.NotNil(t, refusal(t, s, claim(task, 3, store.Candidate{DeviceID: "d"})))
 		require.ErrorIs(t, s.Under(store.Lease{Budget: "x"}).Writable(t.Context()), store.ErrFenced)

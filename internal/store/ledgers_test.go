@@ -81,7 +81,7 @@ func (p *place) raw(t testing.TB) *sql.DB {
 	return db
 }
 
-var tables = []string{"targets", "attempts", "tasks", "policies", "ticks", "actions", "pauses", "approvals", "halts", "auth_failures", "leases", "replicas", "meta"}
+var tables = []string{"targets", "attempts", "ends", "hours", "tasks", "progress", "policies", "ticks", "actions", "pauses", "approvals", "halts", "auth_failures", "leases", "replicas", "meta", "connections", "notices", "receivers", "requests"}
 
 // dump gives all rows, to see whether anything changed.
 func (p *place) dump(t testing.TB, but ...string) string {

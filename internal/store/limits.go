@@ -131,15 +131,18 @@ func (s *Store) Trip(ctx context.Context, sc Scope, h policy.Halt) (o policy.Out
 		if already, _, err := halted(ctx, tx, sc, now); err != nil || already != "" {
 			return err
 		}
-		until, task := int64(0), sc.TaskID
+		until, task := time.Time{}, sc.TaskID
 		if h.Cooldown > 0 {
-			until = micros(now.Add(h.Cooldown))
+			until = now.Add(h.Cooldown)
 		}
 		if h.Scope == policy.HaltPolicy {
 			task = ""
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO halts (scope, policy, connection, project_id, task_id, failed, recovered, at, until)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, h.Scope, sc.Policy, sc.Connection, sc.ProjectID, task, o.Failed, o.Recovered, micros(now), until)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, h.Scope, sc.Policy, sc.Connection, sc.ProjectID, task, o.Failed, o.Recovered, micros(now), micros(until))
+		if err == nil {
+			err = tellHalted(ctx, tx, sc, task, o, until)
+		}
 		tripped = err == nil
 		return err
 	})

@@ -45,7 +45,7 @@ func (s *Store) Announce(ctx context.Context, a Action) error {
 		if err != nil || !first { // another replica has
 			return err
 		}
-		return act(ctx, tx, a)
+		return act(ctx, tx, a, nil)
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 	"retryd/internal/store"
 )
 
-// TestNoSequenceOfEventsBreaksACount plays random claims, answers, outcomes, deletions and
+// TestNoSequenceOfEventsBreaksACount plays random claims, answers, outcomes, ends, deletions and
 // restarts, and holds the ledger against a model of a few lines. A restart is a take-over by
 // another replica, and on SQLite by another process.
 func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
@@ -25,7 +25,7 @@ func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
 		}
 		const limit = 3
 		s := p.open(t)
-		replicas, runs := 0, 0
+		replicas, runs, outcomes := 0, 0, map[string]int{}
 		var under *store.Store
 		restart := func(rt *rapid.T) {
 			replicas++
@@ -48,6 +48,9 @@ func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
 			in := fmt.Sprint("project ", runs) // each run has one to itself
 			type key struct{ task, device string }
 			n, counted, state := map[key]int{}, map[key]int{}, map[key]policy.State{}
+			stands := map[key]policy.State{} // by the last attempt that counts
+			closed := map[key]int{}          // at how many attempts it was closed, and 1 more
+			ended := func(k key) bool { return closed[k] == counted[k]+1 }
 			pick := func(rt *rapid.T) key {
 				return key{rapid.SampledFrom([]string{"a1", "a2"}).Draw(rt, "task"), rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "device")}
 			}
@@ -78,8 +81,14 @@ func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
 					require.Equal(rt, state[k] == policy.Claimed, len(changed) == 1)
 					if len(changed) == 1 {
 						state[k] = to
-						if to == policy.Released {
+						switch to {
+						case policy.Released:
 							counted[k]--
+						case policy.Rejected:
+							outcomes[string(to)]++
+							fallthrough
+						default:
+							stands[k] = to
 						}
 					}
 				},
@@ -94,16 +103,59 @@ func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
 					settled, err := under.Settle(t.Context(), []policy.Settlement{o})
 					if len(settled) == 1 {
 						require.True(rt, state[k].CanBecome(to))
-						state[k] = to
+						state[k], stands[k] = to, to
+						outcomes[string(to)]++
+						if to != policy.Failed {
+							closed[k] = counted[k] + 1
+						}
 					} else {
 						require.True(rt, err != nil || !state[k].CanBecome(to))
+					}
+				},
+				"close": func(rt *rapid.T) {
+					k := pick(rt)
+					if state[k].Open() { // it is decided about when that has come to its outcome
+						return
+					}
+					end := store.Closing{DeviceID: k.device, Outcome: "exhausted", LastN: n[k], Attempts: counted[k]}
+					old := rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(rt, "old")
+					if rapid.Bool().Draw(rt, "forgiven") {
+						end.Attempts += old
+					} else {
+						end.LastN -= old
+					}
+					found, err := under.CloseTargets(t.Context(), store.Closings{ProjectID: in, TaskID: k.task, Targets: []store.Closing{end}})
+					require.NoError(rt, err)
+					require.Equal(rt, !ended(k) && old == 0, len(found) == 1)
+					if len(found) == 1 {
+						closed[k] = counted[k] + 1
+						n[k] += 0 // it is on record, also without an attempt
+						outcomes["exhausted"]++
+					}
+				},
+				"undo": func(rt *rapid.T) {
+					k := pick(rt)
+					undone, err := under.Undo(t.Context(), in, k.task, []string{k.device}, s.Now())
+					require.NoError(rt, err)
+					require.Equal(rt, stands[k] == policy.Recovered, len(undone) == 1)
+					if len(undone) == 1 {
+						stands[k], closed[k] = policy.Failed, 0
+					}
+				},
+				"forgive": func(rt *rapid.T) {
+					k := pick(rt)
+					done, err := under.Forgive(t.Context(), store.Action{}, store.Forgiveness{ProjectID: in, TaskID: k.task, Devices: []string{k.device}})
+					require.NoError(rt, err)
+					if len(done.Devices) == 1 {
+						require.False(rt, state[k].Open())
+						counted[k], closed[k], stands[k] = 0, 0, ""
 					}
 				},
 				"restart": func(rt *rapid.T) {
 					restart(rt)
 					for k, v := range state {
 						if v == policy.Claimed {
-							state[k] = policy.Unknown
+							state[k], stands[k] = policy.Unknown, policy.Unknown
 						}
 					}
 				},
@@ -120,6 +172,7 @@ func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
 						require.Equal(rt, counted[k], r.Counted)
 						require.LessOrEqual(rt, r.Counted, limit)
 						require.Equal(rt, openFor(k.device), r.OpenTask != "")
+						require.Equal(rt, ended(k), r.Closed)
 					}
 				},
 			})
@@ -128,6 +181,13 @@ func TestNoSequenceOfEventsBreaksACount(t *testing.T) {
 		require.NoError(t, err)
 		findings, err := s.Check(t.Context(), false)
 		require.NoError(t, err)
-		require.Empty(t, findings)
+		require.Empty(t, findings) // the sums of ends are right too
+		hours, err := s.Hours(t.Context(), epoch)
+		require.NoError(t, err)
+		counted := map[string]int{}
+		for _, h := range hours {
+			counted[h.Outcome] += h.Count
+		}
+		require.Equal(t, outcomes, counted)
 	})
 }

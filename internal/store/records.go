@@ -14,6 +14,7 @@ type Record struct {
 	policy.Record
 	// Closed is set where the target's end was counted at its present number of attempts.
 	Closed bool
+	ended  string // that end
 }
 
 // Records gives what is known of these devices in one task. A device without a record is
@@ -33,28 +34,27 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 		var r Record
 		var firstAt, seenAt int64
 		var closedN int
-		if err := rows.Scan(&device, &r.N, &r.Counted, &firstAt, &r.State, &seenAt, &r.RejectCode, &r.RejectText, &r.Refused, &closedN); err != nil {
+		if err := rows.Scan(&device, &r.N, &r.Counted, &firstAt, &r.State, &seenAt, &r.RejectCode, &r.RejectText, &r.Refused, &closedN, &r.ended); err != nil {
 			return err
 		}
 		r.FirstAt, r.SeenAt, r.Closed = fromMicros(firstAt), fromMicros(seenAt), closedN == r.Counted
 		found[device] = r
 		return nil
-	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, refused, closed_n
+	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, refused, closed_n, ended
 		FROM targets WHERE project_id = ? AND task_id = ? AND device_id IN (@list)`,
 		projectID, taskID, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("read the targets of task %s: %w", taskID, err)
 	}
 	err = each(ctx, q, func(rows *sql.Rows) error {
-		var device, task string
-		if err := rows.Scan(&device, &task); err != nil {
+		var device string
+		var open openAttempt
+		if err := rows.Scan(&device, &open.task, &open.n, &open.since); err != nil {
 			return err
 		}
-		r := found[device]
-		r.OpenTask = task
-		found[device] = r
+		found[device] = open.of(found[device])
 		return nil
-	}, `SELECT device_id, task_id FROM attempts WHERE project_id = ? AND device_id <> '*' AND device_id IN (@list)
+	}, `SELECT device_id, task_id, n, claimed_at FROM attempts WHERE project_id = ? AND device_id <> '*' AND device_id IN (@list)
 		AND `+openStates, projectID, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("read open attempts: %w", err)
@@ -63,6 +63,18 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 		return nil, err
 	}
 	return found, pausedDevices(ctx, q, projectID, taskID, wanted, now, found)
+}
+
+// openAttempt is what a record says of an attempt that is open.
+type openAttempt struct {
+	task  string
+	n     int
+	since int64
+}
+
+func (o openAttempt) of(r Record) Record {
+	r.OpenTask, r.OpenN, r.OpenSince = o.task, o.n, fromMicros(o.since)
+	return r
 }
 
 // pausedDevices adds which of the devices a person has paused.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"retryd/internal/policy"
 )
 
 const (
@@ -33,16 +35,34 @@ func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, e
 	if err := s.forgetTicks(ctx, before); err != nil {
 		return attempts, err
 	}
-	if err := s.forgetGone(ctx, before); err != nil {
-		return attempts, err
-	}
 	const ended = `CASE WHEN ended_at > 0 THEN ended_at ELSE until END BETWEEN 1 AND ?`
-	for _, d := range []struct{ table, where string }{{"pauses", ended}, {"approvals", `until < ?`}, {"halts", ended}} {
+	for _, d := range []struct{ table, where string }{{"pauses", ended}, {"approvals", `until < ?`}, {"halts", ended}, {"requests", ended}} {
 		if _, err := s.forget(ctx, retention, d.table, d.where, before); err != nil {
 			return attempts, err
 		}
 	}
-	return attempts, nil
+	if err := s.forgetSums(ctx, before); err != nil {
+		return attempts, err
+	}
+	if err := s.forgetGone(ctx, before); err != nil { // of whose progress one row is left by then
+		return attempts, err
+	}
+	return attempts, s.forgetNotices(ctx)
+}
+
+// keepSums is how long outcomes by the hour are kept, or as long as all else where that is longer:
+// they are few, and show what became of a fleet over the years.
+const keepSums = 2 * 365 * 24 * time.Hour
+
+// forgetSums keeps of each task's progress what held at that moment, and holds until the next row.
+func (s *Store) forgetSums(ctx context.Context, before int64) error {
+	_, err := s.forget(ctx, retention, "progress", `at < ? AND EXISTS (SELECT 1 FROM progress p WHERE p.project_id = progress.project_id
+		AND p.task_id = progress.task_id AND p.at > progress.at AND p.at <= ?)`, before, before)
+	if err != nil {
+		return err
+	}
+	_, err = s.forget(ctx, retention, "hours", `hour < ?`, min(before, micros(s.Now().Add(-keepSums))))
+	return err
 }
 
 // retention is the part of the ledger that nobody else writes: what has come to its end.
@@ -65,7 +85,7 @@ func (s *Store) forgetTicks(ctx context.Context, before int64) error {
 	for _, p := range pairs {
 		// A sweep does not start before its tick: older ticks are found by the key.
 		_, err := s.forget(ctx, ticksOf(p.connection), "ticks", `policy = ? AND connection = ? AND tick < ? AND started_at < ? AND tick NOT IN (
-			SELECT max(tick) FROM ticks WHERE policy = ? AND connection = ? AND finished_at > 0 GROUP BY result)`,
+			SELECT max(tick) FROM ticks WHERE policy = ? AND connection = ? AND finished_at > 0 GROUP BY result, why)`,
 			p.policy, p.connection, before, before, p.policy, p.connection)
 		if err != nil {
 			return err
@@ -90,12 +110,12 @@ func (s *Store) forgetGone(ctx context.Context, before int64) error {
 	}
 	const of = `project_id = ? AND task_id = ?`
 	for _, k := range gone {
-		_, err := s.forget(ctx, k.project, "targets", of+` AND EXISTS (SELECT 1 FROM tasks WHERE `+of+` AND gone_at > 0 AND gone_at < ?)
+		_, err := s.forgetBy(ctx, deleteTargets, k.project, "targets", of+` AND EXISTS (SELECT 1 FROM tasks WHERE `+of+` AND gone_at > 0 AND gone_at < ?)
 			AND NOT EXISTS (SELECT 1 FROM attempts WHERE `+of+` AND `+openStates+`)`, k.project, k.task, k.project, k.task, before, k.project, k.task)
 		if err != nil {
 			return err
 		}
-		_, err = s.forget(ctx, k.project, "tasks", of+` AND gone_at > 0 AND gone_at < ? AND NOT EXISTS (SELECT 1 FROM targets WHERE `+of+`)`,
+		_, err = s.forgetBy(ctx, deleteTasks, k.project, "tasks", of+` AND gone_at > 0 AND gone_at < ? AND NOT EXISTS (SELECT 1 FROM targets WHERE `+of+`)`,
 			k.project, k.task, before, k.project, k.task)
 		if err != nil {
 			return err
@@ -106,6 +126,11 @@ func (s *Store) forgetGone(ctx context.Context, before int64) error {
 
 // forget deletes rows in steps, and rests after each for as long as it took.
 func (s *Store) forget(ctx context.Context, part, table, where string, args ...any) (deleted int, err error) {
+	return s.forgetBy(ctx, execCount, part, table, where, args...)
+}
+
+// forgetBy does it with a function that deletes what a statement names.
+func (s *Store) forgetBy(ctx context.Context, remove func(context.Context, *tx, string, ...any) (int, error), part, table, where string, args ...any) (deleted int, err error) {
 	var more bool // most often there is nothing to be done, and then nobody waits
 	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM `+table+` WHERE `+where+`)`, args...).Scan(&more); err != nil {
 		return 0, fmt.Errorf("look for old %s: %w", table, explain(err))
@@ -114,7 +139,7 @@ func (s *Store) forget(ctx context.Context, part, table, where string, args ...a
 		begun := time.Now()
 		var n int
 		err := s.txIn(ctx, part, func(tx *tx) (err error) {
-			n, err = execCount(ctx, tx, `DELETE FROM `+table+` WHERE @row IN (SELECT @row FROM `+table+` WHERE `+where+`
+			n, err = remove(ctx, tx, `DELETE FROM `+table+` WHERE @row IN (SELECT @row FROM `+table+` WHERE `+where+`
 				LIMIT `+strconv.Itoa(forgetStep)+`)`, args...)
 			return err
 		})
@@ -130,4 +155,36 @@ func (s *Store) forget(ctx context.Context, part, table, where string, args ...a
 		}
 	}
 	return deleted, nil
+}
+
+// deleteTargets takes what it deletes out of the sums of ends too: the task may come back meanwhile.
+func deleteTargets(ctx context.Context, tx *tx, query string, args ...any) (n int, err error) {
+	err = each(ctx, tx, func(rows *sql.Rows) error {
+		var t policy.Target
+		var ended string
+		err := rows.Scan(&t.ProjectID, &t.TaskID, &t.DeviceID, &ended)
+		tx.end(t, ended, -1)
+		n++
+		return err
+	}, query+` RETURNING project_id, task_id, device_id, ended`, args...)
+	return n, err
+}
+
+// deleteTasks deletes what is summed up of them in the same transaction: nobody would look for it later.
+func deleteTasks(ctx context.Context, tx *tx, query string, args ...any) (int, error) {
+	var gone []policy.Target
+	err := each(ctx, tx, func(rows *sql.Rows) error {
+		var t policy.Target
+		err := rows.Scan(&t.ProjectID, &t.TaskID)
+		gone = append(gone, t)
+		return err
+	}, query+` RETURNING project_id, task_id`, args...)
+	for _, t := range gone {
+		for _, table := range []string{"ends", "progress"} {
+			if err == nil {
+				_, err = tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE project_id = ? AND task_id = ?`, t.ProjectID, t.TaskID)
+			}
+		}
+	}
+	return len(gone), err
 }

@@ -119,13 +119,13 @@ func TestRetentionDeletesWhatHasEndedAndNothingThatHolds(t *testing.T) {
 			p.sleep(2 * time.Hour)
 		}
 		for _, until := range []time.Time{{}, p.now.Add(time.Hour)} {
-			require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PauseAll, Until: until}, store.Action{}))
+			pauseNow(t, s, store.Action{}, store.Pause{Scope: store.PauseAll, Until: until})
 		}
-		require.NoError(t, s.PauseNow(t.Context(), store.Pause{Scope: store.PauseTask, TaskID: "x"}, store.Action{}))
-		_, _, err := s.Resume(t.Context(), store.Pause{Scope: store.PauseTask, TaskID: "x"}, store.Action{})
+		pauseNow(t, s, store.Action{}, store.Pause{Scope: store.PauseTask, TaskID: "x"})
+		_, err := s.Resume(t.Context(), store.Action{}, store.Pause{Scope: store.PauseTask, TaskID: "x"})
 		require.NoError(t, err)
 		for _, until := range []time.Duration{time.Hour, 2 * keep} {
-			require.NoError(t, s.Approve(t.Context(), store.Approval{TaskID: until.String(), Until: p.now.Add(until)}, store.Action{}))
+			approveNow(t, s, store.Action{}, store.Approval{TaskID: until.String(), Until: p.now.Add(until)})
 		}
 		require.Equal(t, []int{3, 2, 2}, count())
 		p.sleep(keep / 2)
@@ -189,6 +189,31 @@ func TestATaskThatComesBackWhileItsCountsAreDeletedKeepsTheRest(t *testing.T) {
 		require.Equal(t, 400, p.counts(t, "aa"), "all but what one step had deleted")
 		require.Equal(t, 700, p.counts(t, "bb"))
 		require.Len(t, known(t, s), 2)
+	})
+}
+
+func TestWhatIsSummedUpOfATaskIsDeletedInTheSameStep(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		rows := func() (tasks, sums int) {
+			require.NoError(t, p.raw(t).QueryRow(`SELECT (SELECT count(*) FROM tasks), (SELECT count(*) FROM ends) + (SELECT count(*) FROM progress)`).Scan(&tasks, &sums))
+			return tasks, sums
+		}
+		s := p.open(t)
+		p.o.Observe = func(time.Duration, error) {
+			if tasks, _ := rows(); tasks == 0 {
+				cancel() // as when the process dies there
+			}
+		}
+		require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{listed(task, "gone")}))
+		closed(t, s, "d")
+		require.NoError(t, s.TaskGone(t.Context(), project, task))
+		p.sleep(keep + time.Second)
+		_, err := p.beside(t).Forget(ctx, keep)
+		require.ErrorIs(t, err, context.Canceled)
+		tasks, sums := rows()
+		require.Equal(t, []int{0, 0}, []int{tasks, sums})
 	})
 }
 

@@ -61,6 +61,8 @@ func (c *check) sqliteSchema(ctx context.Context) (want, have map[string]string,
 var (
 	tableForm  = regexp.MustCompile(`(?s)CREATE TABLE (\w+) \((.*?)\n\);`)
 	columnForm = regexp.MustCompile(`(?m)^ {4}(\w+) +(TEXT|BIGINT|BOOLEAN|BYTEA)\b`)
+	addedForm  = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN (\w+) (TEXT|BIGINT|BOOLEAN|BYTEA)\b`)
+	dropForm   = regexp.MustCompile(`(?m)^DROP INDEX (\w+);`)
 	// As the migrations and as the database write an index.
 	indexForm = regexp.MustCompile(`CREATE (UNIQUE )?INDEX (\w+) ON [\w."]+ (?:USING \w+ )?\(([^)]*)\)(?:\s+WHERE ([^;]*))?`)
 	quoted    = regexp.MustCompile(`'[^']*'`)
@@ -88,6 +90,12 @@ func (c *check) postgresSchema(ctx context.Context) (want, have map[string]strin
 			for _, column := range columnForm.FindAllStringSubmatch(table[2], -1) {
 				want["column "+table[1]+"."+column[1]] = strings.ToLower(column[2])
 			}
+		}
+		for _, column := range addedForm.FindAllStringSubmatch(string(text), -1) {
+			want["column "+column[1]+"."+column[2]] = strings.ToLower(column[3])
+		}
+		for _, dropped := range dropForm.FindAllStringSubmatch(string(text), -1) { // of an earlier migration
+			delete(want, "index "+dropped[1])
 		}
 		for _, match := range indexForm.FindAllStringSubmatch(string(text), -1) {
 			name, text := index(match)

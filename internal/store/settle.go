@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,8 +71,10 @@ func settle(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, er
 		return Settled{}, false, err
 	}
 	var before policy.State
-	err := tx.QueryRowContext(ctx, `SELECT state FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ?`,
-		append(key, o.N)...).Scan(&before)
+	made := o // under these names, whatever the caller calls them now
+	var weight int
+	err := tx.QueryRowContext(ctx, `SELECT state, policy, connection, weight FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ?`,
+		append(key, o.N)...).Scan(&before, &made.Policy, &made.Connection, &weight)
 	if err != nil || !before.CanBecome(o.State) {
 		return Settled{}, false, err
 	}
@@ -80,12 +84,19 @@ func settle(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, er
 	if err != nil {
 		return Settled{}, false, err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE targets SET state = ?, seen_at = ? WHERE project_id = ? AND task_id = ? AND device_id = ?`,
-		append([]any{o.State, micros(o.At)}, key...)...)
+	set, values := `state = ?, seen_at = ?`, []any{o.State, micros(o.At)}
+	if o.State == policy.Failed { // the last failure stays, whatever comes after it
+		set, values = set+`, cause_code = ?, cause_text = ?, rule = ?, class = ?`, append(values, o.Code, o.Text, o.Cause.Name, o.Cause.Class)
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE targets SET `+set+` WHERE project_id = ? AND task_id = ? AND device_id = ?`, append(values, key...)...)
 	if err != nil {
 		return Settled{}, false, err
 	}
-	return finish(ctx, tx, o)
+	result, ok, err := finish(ctx, tx, o)
+	if ok {
+		tx.count(o.At, made.Policy, made.Connection, string(o.State), result.Counted, weight)
+	}
+	return result, ok, err
 }
 
 // finish closes the target where the outcome is its end.
@@ -93,7 +104,7 @@ func finish(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, er
 	result := Settled{Settlement: o}
 	var err error
 	if o.State == policy.Recovered || o.State == policy.Gone {
-		result.Closed, err = closeTarget(ctx, tx, o.Target, string(o.State), o.At)
+		result.Closed, err = closeTarget(ctx, tx, o.Target, string(o.State), o.Detail, o.At)
 		if err != nil {
 			return Settled{}, false, err
 		}
@@ -113,10 +124,14 @@ func finish(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, er
 
 // closeTarget tells whether it closed the target: it does so once for each number of
 // counted attempts, so that an end that is seen in every sweep is counted once.
-func closeTarget(ctx context.Context, tx *tx, t policy.Target, outcome string, at time.Time) (bool, error) {
-	return execOne(ctx, tx, `UPDATE targets SET closed_outcome = ?, closed_n = counted, closed_at = ?
+func closeTarget(ctx context.Context, tx *tx, t policy.Target, outcome, detail string, at time.Time) (bool, error) {
+	ok, err := execOne(ctx, tx, `UPDATE targets SET closed_outcome = ?, closed_n = counted, closed_at = ?, closed_detail = ?
 		WHERE project_id = ? AND task_id = ? AND device_id = ? AND closed_n <> counted`,
-		outcome, micros(at), t.ProjectID, t.TaskID, t.DeviceID)
+		outcome, micros(at), detail, t.ProjectID, t.TaskID, t.DeviceID)
+	if ok {
+		tx.end(t, outcome, 1)
+	}
+	return ok, err
 }
 
 // Undo writes that targets which had recovered read Fail at that time, and returns those for
@@ -124,8 +139,7 @@ func closeTarget(ctx context.Context, tx *tx, t policy.Target, outcome string, a
 func (s *Store) Undo(ctx context.Context, projectID, taskID string, devices []string, at time.Time) (undone []string, err error) {
 	err = s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, device := range devices {
-			ok, err := execOne(ctx, tx, `UPDATE targets SET state = 'failed', seen_at = ?
-				WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'recovered'`, micros(at), projectID, taskID, device)
+			ok, err := undo(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: device}, at)
 			if err != nil {
 				return fmt.Errorf("reopen %s: %w", device, err)
 			}
@@ -141,10 +155,32 @@ func (s *Store) Undo(ctx context.Context, projectID, taskID string, devices []st
 	return undone, nil
 }
 
+// undo takes the end back too: the target comes to another, at the same number of attempts if there
+// can be no more.
+func undo(ctx context.Context, tx *tx, t policy.Target, at time.Time) (bool, error) {
+	var ended string
+	err := tx.QueryRowContext(ctx, `SELECT ended FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'recovered'`,
+		t.ProjectID, t.TaskID, t.DeviceID).Scan(&ended)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	tx.end(t, ended, -1)
+	return execOne(ctx, tx, `UPDATE targets SET state = 'failed', seen_at = ?, closed_outcome = '', closed_n = -1
+		WHERE project_id = ? AND task_id = ? AND device_id = ?`, micros(at), t.ProjectID, t.TaskID, t.DeviceID)
+}
+
 // Closing ends the retries of one target.
 type Closing struct {
-	DeviceID string
-	Outcome  string // exhausted, permanent or expired
+	DeviceID   string
+	Outcome    string // exhausted, permanent or expired
+	Detail     string // why that is its end
+	LastN      int    // number of its last attempt when that was decided
+	Attempts   int    // that counted then
+	Code, Text string // of its last failure, in the platform's words
+	Cause      policy.Cause
 }
 
 // Closings are ends of targets of one task.
@@ -154,16 +190,31 @@ type Closings struct {
 	Targets                     []Closing
 }
 
-// CloseTargets writes that targets will not be retried again. It returns those that were not
-// closed yet at their number of counted attempts.
+// decidedOn tells whether the record is still what was decided on: the target may have been forgiven,
+// or retried, since.
+func (c Closing) decidedOn(r Record) bool { return r.N == c.LastN && r.Counted == c.Attempts }
+
+// CloseTargets writes that targets will not be retried again. It returns those that stand as they
+// were decided on, and were not closed yet at their number of counted attempts.
 func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing, err error) {
 	if len(c.Targets) == 0 {
 		return nil, nil
 	}
+	devices := make([]string, len(c.Targets))
+	for i, target := range c.Targets {
+		devices[i] = target.DeviceID
+	}
 	err = s.txIn(ctx, c.ProjectID, func(tx *tx) error {
+		known, err := records(ctx, tx, c.ProjectID, c.TaskID, devices, tx.now)
+		if err != nil {
+			return err
+		}
 		for _, target := range c.Targets {
-			if !keeps(target.DeviceID) {
-				continue // it is never claimed either
+			if !keeps(target.DeviceID) { // it is never claimed either
+				continue
+			}
+			if !target.decidedOn(known[target.DeviceID]) { // it is decided anew
+				continue
 			}
 			// A target can end without any attempt: its cause may be one that no retry mends.
 			_, err := tx.ExecContext(ctx, `INSERT INTO targets
@@ -173,13 +224,17 @@ func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing,
 			if err != nil {
 				return fmt.Errorf("close %s: %w", target.DeviceID, err)
 			}
-			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: target.DeviceID}, target.Outcome, tx.now)
+			ok, err := giveUp(ctx, tx, c, target)
 			if err != nil {
 				return fmt.Errorf("close %s: %w", target.DeviceID, err)
 			}
-			if ok {
-				closed = append(closed, target)
+			if !ok {
+				continue
 			}
+			if err := tellClosed(ctx, tx, c, target); err != nil {
+				return err
+			}
+			closed = append(closed, target)
 		}
 		return nil
 	})
@@ -187,4 +242,18 @@ func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing,
 		return nil, err
 	}
 	return closed, nil
+}
+
+// giveUp closes a target, and keeps what it failed for.
+func giveUp(ctx context.Context, tx *tx, c Closings, end Closing) (bool, error) {
+	t := policy.Target{ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: end.DeviceID}
+	ok, err := closeTarget(ctx, tx, t, end.Outcome, end.Detail, tx.now)
+	if err != nil || !ok {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE targets SET cause_code = ?, cause_text = ?, rule = ?, class = ?
+		WHERE project_id = ? AND task_id = ? AND device_id = ?`,
+		end.Code, end.Text, end.Cause.Name, end.Cause.Class, t.ProjectID, t.TaskID, t.DeviceID)
+	tx.count(tx.now, c.Policy, c.Connection, end.Outcome, end.Attempts, 1) // with those of the whole task
+	return err == nil, err
 }

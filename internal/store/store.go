@@ -131,6 +131,14 @@ func (s *Store) CreatedAt(ctx context.Context) (time.Time, error) {
 	return time.Parse(time.RFC3339, text)
 }
 
+// ID gives the name that the ledger has had since it was made, wherever it is: a copy has the same.
+func (s *Store) ID(ctx context.Context) (id string, err error) {
+	if err := s.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'id'`).Scan(&id); err != nil {
+		return "", fmt.Errorf("read the ledger's id: %w", explain(err))
+	}
+	return id, nil
+}
+
 // micros is how a time is stored.
 func micros(t time.Time) int64 {
 	if t.IsZero() {

@@ -45,6 +45,18 @@ func claim(taskID string, limit int, candidates ...store.Candidate) store.Claim 
 	}
 }
 
+func pauseNow(t testing.TB, s *store.Store, a store.Action, p store.Pause) {
+	t.Helper()
+	_, err := s.PauseNow(t.Context(), a, p)
+	require.NoError(t, err)
+}
+
+func approveNow(t testing.TB, s *store.Store, a store.Action, p store.Approval) {
+	t.Helper()
+	_, _, err := s.Approve(t.Context(), a, p)
+	require.NoError(t, err)
+}
+
 func record(t testing.TB, s *store.Store, taskID, device string) store.Record {
 	known, err := s.Records(t.Context(), project, taskID, []string{device})
 	require.NoError(t, err)
@@ -191,31 +203,6 @@ func TestAttemptsThatNeverMoveInATaskWhereNothingDoesAreCounted(t *testing.T) {
 	})
 }
 
-func TestAnUpgradeKeepsACopyForItsUserOnly(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "retryd.db")
-	s := open(t, path)
-	attempt(t, s, "d", 0, policy.Rejected)
-	require.NoError(t, s.Close())
-	db := (&place{o: store.Options{Path: path}}).raw(t)
-	_, err := db.Exec(`DROP INDEX attempts_claimed; ALTER TABLE attempts DROP COLUMN budget; ALTER TABLE attempts DROP COLUMN token;
-		DROP TABLE leases; DROP TABLE replicas; DELETE FROM goose_db_version WHERE version_id = 3`)
-	require.NoError(t, err)
-	_, err = store.Open(t.Context(), store.Options{Path: path, ReadOnly: true})
-	require.ErrorContains(t, err, "has schema 2, this program reads 3: start `retryd run` once to bring it up to date")
-	require.NoError(t, os.WriteFile(path+".schema-2.bak", []byte("of an upgrade that was cut off"), 0o644))
-	s = open(t, path)
-	require.Equal(t, path+".schema-2.bak", s.Backup())
-	info, err := os.Stat(s.Backup())
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-	require.Equal(t, 1, record(t, s, task, "d").Counted)
-	require.Empty(t, check(t, s))
-	require.NoError(t, s.Close())
-	s = open(t, path)
-	require.Empty(t, s.Backup())
-	require.NoError(t, s.Close())
-}
-
 func TestWhatWasSeenOfAnOpenAttemptIsKept(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		s := p.open(t)
@@ -246,9 +233,36 @@ func TestATargetIsClosedOnceForEachNumberOfAttempts(t *testing.T) {
 		require.True(t, record(t, s, task, "d").Closed)
 		attempt(t, s, "d", 0, policy.Rejected)
 		require.False(t, record(t, s, task, "d").Closed)
-		closed, err := s.CloseTargets(t.Context(), closing)
+		closed, err := s.CloseTargets(t.Context(), decided(t, s, closing))
 		require.NoError(t, err)
 		require.Len(t, closed, 1)
+	})
+}
+
+func TestATargetThatWasForgivenOrRetriedSinceItWasDecidedOnIsNotClosed(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		require.NoError(t, s.Subscribe(t.Context(), []string{"chat"}))
+		for _, device := range []string{"closed before", "forgiven", "retried", "both"} {
+			attempt(t, s, device, 0, policy.Rejected)
+		}
+		closed(t, s, "closed before")
+		require.Equal(t, 1, digest(t, s, subscribed("chat")).Events[store.TargetExhausted])
+		old := decided(t, s, ends(task, "exhausted", "closed before", "forgiven", "retried", "both"))
+		f, err := s.Forgive(t.Context(), store.Action{Who: "ann"}, store.Forgiveness{ProjectID: project, TaskID: task, Devices: []string{"closed before", "forgiven", "both"}})
+		require.NoError(t, err)
+		require.Len(t, f.Devices, 3)
+		attempt(t, s, "retried", 1, policy.Rejected)
+		attempt(t, s, "both", 1, policy.Rejected)
+		gone, err := s.CloseTargets(t.Context(), old)
+		require.NoError(t, err)
+		require.Empty(t, gone)
+		rows, _, err := s.ListTargets(t.Context(), store.TargetFilter{Is: "exhausted"}, store.Page{Limit: 4})
+		require.NoError(t, err)
+		require.Empty(t, rows)
+		gone, err = s.CloseTargets(t.Context(), decided(t, s, old))
+		require.NoError(t, err)
+		require.Len(t, gone, 4, "what is decided anew counts")
 	})
 }
 
@@ -330,7 +344,7 @@ func TestAClaimOfAWholeTaskWaitsForEachOfItsDevices(t *testing.T) {
 		"another is open in the task": func(t *testing.T, s *store.Store) { attempt(t, s, "x", 0, policy.Accepted) },
 		"paused": func(t *testing.T, s *store.Store) {
 			p := store.Pause{Scope: store.PauseDevice, ProjectID: project, TaskID: task, DeviceID: "b", Who: "ann"}
-			require.NoError(t, s.PauseNow(t.Context(), p, store.Action{}))
+			pauseNow(t, s, store.Action{Who: "ann"}, p)
 		},
 		"exhausted": func(t *testing.T, s *store.Store) {
 			for n := range 3 {
@@ -366,7 +380,7 @@ func TestAWholeTasksAttemptIsOneOfEachOfItsDevices(t *testing.T) {
 		_, dropped, err := s.Claim(t.Context(), claim("another", 3, store.Candidate{DeviceID: "a"}, store.Candidate{DeviceID: "c"}))
 		require.NoError(t, err)
 		require.Equal(t, []store.Dropped{{DeviceID: "a", Why: "the device has an open attempt in task " + task}}, dropped)
-		open, err := s.OpenIn(t.Context(), store.Pause{Scope: store.PauseTask, ProjectID: project, TaskID: task})
+		open, _, err := s.OpenIn(t.Context(), store.Pause{Scope: store.PauseTask, ProjectID: project, TaskID: task})
 		require.NoError(t, err)
 		require.Equal(t, 2, open, "it weighs as much as its devices")
 		_, err = s.Answered(t.Context(), project, task, []store.Answer{{Claimed: claimed[0], State: policy.Accepted, AnsweredAt: s.Now()}})

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,6 +27,15 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 	}
 	return s.txIn(ctx, projectID, func(tx *tx) error {
 		now := micros(tx.now)
+		moved, err := progressed(ctx, tx, projectID, tasks)
+		if err != nil {
+			return err
+		}
+		for _, t := range moved {
+			if err := noteProgress(ctx, tx, projectID, t); err != nil {
+				return fmt.Errorf("task %s: %w", t.ID, err)
+			}
+		}
 		for _, t := range tasks {
 			_, err := tx.ExecContext(ctx, `INSERT INTO tasks
 				(project_id, task_id, name, type, status, total, success, fail, created_at, first_seen, last_seen, identity, app_id, app_name)
@@ -35,6 +46,37 @@ func (s *Store) SeeTasks(ctx context.Context, projectID string, tasks []Task) er
 				projectID, t.ID, t.Name, t.Type, t.Status, t.Total, t.Success, t.Fail, micros(t.CreatedAt), now, now, t.Identity, t.AppID, t.AppName)
 			if err != nil {
 				return fmt.Errorf("task %s: %w", t.ID, err)
+			}
+		}
+		return nil
+	})
+}
+
+// TaskCounts is how the targets of a task stood when it was swept.
+type TaskCounts struct {
+	TaskID             string
+	Policy, Connection string         // that it belongs to
+	Counts             map[string]int // targets by reason
+	Limits             map[string]int // capped targets by limit
+	Detail             string         // why it is closed as a whole
+}
+
+// CountTasks writes how the targets of tasks of a project stand.
+func (s *Store) CountTasks(ctx context.Context, projectID string, tasks []TaskCounts) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	return s.txIn(ctx, projectID, func(tx *tx) error {
+		for _, t := range tasks {
+			counts, err := json.Marshal(t.Counts)
+			limits, e := json.Marshal(t.Limits)
+			if err := errors.Join(err, e); err != nil {
+				return fmt.Errorf("task %s: %w", t.TaskID, err)
+			}
+			_, err = tx.ExecContext(ctx, `UPDATE tasks SET policy = ?, connection = ?, counts = ?, limits = ?, detail = ?, counted_at = ? WHERE project_id = ? AND task_id = ?`,
+				t.Policy, t.Connection, string(counts), string(limits), t.Detail, micros(tx.now), projectID, t.TaskID)
+			if err != nil {
+				return fmt.Errorf("task %s: %w", t.TaskID, err)
 			}
 		}
 		return nil
@@ -158,6 +200,8 @@ func (s *Store) Unresolved(ctx context.Context, projectID, taskID, after string,
 	return found, nil
 }
 
+const resolvedElsewhere = "resolved_elsewhere"
+
 // ResolvedElsewhere closes targets whose success was not retryd's, and returns those that it
 // closed.
 func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string, targets []Unresolved) (closed []Unresolved, err error) {
@@ -166,31 +210,23 @@ func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string,
 	}
 	err = s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, u := range targets {
-			ok, err := closeTarget(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}, "resolved_elsewhere", tx.now)
+			t := policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}
+			ok, err := closeTarget(ctx, tx, t, resolvedElsewhere, "", tx.now)
 			if err != nil {
 				return err
 			}
-			if ok {
-				closed = append(closed, u)
+			if !ok {
+				continue
 			}
+			var counted int
+			err = tx.QueryRowContext(ctx, `SELECT counted FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ?`, t.ProjectID, t.TaskID, t.DeviceID).Scan(&counted)
+			if err != nil {
+				return err
+			}
+			tx.count(tx.now, u.Policy, u.Connection, resolvedElsewhere, counted, 1)
+			closed = append(closed, u)
 		}
 		return nil
 	})
 	return closed, err
-}
-
-// Action is something that a person did.
-type Action struct {
-	Who, Source, What, Subject, Why string
-}
-
-// Act writes down an action.
-func (s *Store) Act(ctx context.Context, a Action) error {
-	return s.tx(ctx, func(tx *tx) error { return act(ctx, tx, a) })
-}
-
-func act(ctx context.Context, tx *tx, a Action) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO actions (at, who, source, what, subject, why) VALUES (?, ?, ?, ?, ?, ?)`,
-		micros(tx.now), a.Who, a.Source, a.What, a.Subject, a.Why)
-	return err
 }

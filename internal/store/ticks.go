@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -15,11 +14,17 @@ type Tick struct {
 	Tick               time.Time // when it was due
 	Started, Finished  time.Time
 	Result             string         // complete, partial, failed or skipped
-	Why                string         // it was skipped
+	Why                string         // it was skipped; ByHand = a person asked for it
 	Missed             int            // earlier ticks that it stands for: they fell due while something else went on
 	Counts             map[string]int // targets by reason
 	States             map[string]int // tasks by what holds them back
+	Limits             map[string]int // capped targets by limit
+	Sent               map[string]int // attempts by answer
+	Problems           []string       // why it is not complete
 }
+
+// ByHand is why a sweep took place that no tick is due to.
+const ByHand = "by hand"
 
 // Baseline gives the last finished tick, or the moment when the policy was first seen on
 // the connection: a policy is due when its schedule has a tick after it.
@@ -34,8 +39,8 @@ func (s *Store) Baseline(ctx context.Context, policyName, connection string) (ti
 	}
 	var baseline int64
 	err = s.read.QueryRowContext(ctx, `SELECT @max(first_seen, coalesce(
-			(SELECT max(tick) FROM ticks t WHERE t.policy = p.policy AND t.connection = p.connection AND finished_at > 0), 0))
-		FROM policies p WHERE policy = ? AND connection = ?`, policyName, connection).Scan(&baseline)
+			(SELECT max(tick) FROM ticks t WHERE t.policy = p.policy AND t.connection = p.connection AND finished_at > 0 AND why <> ?), 0))
+		FROM policies p WHERE policy = ? AND connection = ?`, ByHand, policyName, connection).Scan(&baseline)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read the last tick of policy %s: %w", policyName, err)
 	}
@@ -46,8 +51,8 @@ func (s *Store) Baseline(ctx context.Context, policyName, connection string) (ti
 // tick: after a crash it begins once more.
 func (s *Store) StartTick(ctx context.Context, t Tick) (first bool, err error) {
 	err = s.txIn(ctx, ticksOf(t.Connection), func(tx *tx) error {
-		first, err = execOne(ctx, tx, `INSERT INTO ticks (policy, connection, tick, started_at, missed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			t.Policy, t.Connection, micros(t.Tick), micros(t.Started), t.Missed)
+		first, err = execOne(ctx, tx, `INSERT INTO ticks (policy, connection, tick, started_at, missed, why) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			t.Policy, t.Connection, micros(t.Tick), micros(t.Started), t.Missed, t.Why)
 		if err != nil || first {
 			return err
 		}
@@ -99,38 +104,33 @@ func (s *Store) FirstSeen(ctx context.Context, policyName, connection string) (t
 
 // FinishTick writes what a sweep came to.
 func (s *Store) FinishTick(ctx context.Context, t Tick) error {
-	counts, err := json.Marshal(t.Counts)
-	states, e := json.Marshal(t.States)
-	if err := errors.Join(err, e); err != nil {
-		return fmt.Errorf("write down a sweep's counts: %w", err)
+	var kept [5]string
+	for i, part := range []any{t.Counts, t.States, t.Limits, t.Sent, t.Problems} {
+		text, err := json.Marshal(part)
+		if err != nil {
+			return fmt.Errorf("write down a sweep's counts: %w", err)
+		}
+		kept[i] = string(text)
 	}
 	return s.txIn(ctx, ticksOf(t.Connection), func(tx *tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE ticks SET finished_at = ?, result = ?, counts = ?, states = ?
+		_, err := tx.ExecContext(ctx, `UPDATE ticks SET finished_at = ?, result = ?, counts = ?, states = ?, limits = ?, sent = ?, problems = ?
 			WHERE policy = ? AND connection = ? AND tick = ?`,
-			micros(t.Finished), t.Result, string(counts), string(states), t.Policy, t.Connection, micros(t.Tick))
+			micros(t.Finished), t.Result, kept[0], kept[1], kept[2], kept[3], kept[4], t.Policy, t.Connection, micros(t.Tick))
 		return err
 	})
 }
 
 // LastComplete gives the last sweep that read every task; ok is false if there was none.
 func (s *Store) LastComplete(ctx context.Context, policyName, connection string) (t Tick, ok bool, err error) {
-	var tick, started, finished int64
-	var counts, states string
-	t = Tick{Policy: policyName, Connection: connection, Result: "complete"}
-	err = s.read.QueryRowContext(ctx, `SELECT tick, started_at, finished_at, counts, states FROM ticks
-		WHERE policy = ? AND connection = ? AND result = 'complete' ORDER BY tick DESC LIMIT 1`, policyName, connection).
-		Scan(&tick, &started, &finished, &counts, &states)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Tick{}, false, nil
-	}
-	if err == nil {
-		err = errors.Join(json.Unmarshal([]byte(counts), &t.Counts), json.Unmarshal([]byte(states), &t.States))
-	}
+	err = each(ctx, s.read, func(rows *sql.Rows) (err error) {
+		t, err = scanTick(rows)
+		ok = err == nil
+		return err
+	}, `SELECT `+tickColumns+` FROM ticks WHERE policy = ? AND connection = ? AND result = 'complete' ORDER BY tick DESC LIMIT 1`, policyName, connection)
 	if err != nil {
 		return Tick{}, false, fmt.Errorf("read the last sweep of policy %s: %w", policyName, err)
 	}
-	t.Tick, t.Started, t.Finished = fromMicros(tick), fromMicros(started), fromMicros(finished)
-	return t, true, nil
+	return t, ok, nil
 }
 
 // ticksOf is the part of the ledger that the sweeps of a connection are.

@@ -73,9 +73,9 @@ func TestAPauseHoldsForEveryLaterClaimAndKnowsEveryEarlierOne(t *testing.T) {
 		for range 4 {
 			<-started
 		}
-		require.NoError(t, beside.PauseNow(t.Context(), store.Pause{Scope: store.PauseAll}, store.Action{}))
+		pauseNow(t, beside, store.Action{}, store.Pause{Scope: store.PauseAll})
 		paused.Store(true)
-		open, err := beside.OpenIn(t.Context(), store.Pause{Scope: store.PauseAll})
+		open, _, err := beside.OpenIn(t.Context(), store.Pause{Scope: store.PauseAll})
 		require.NoError(t, err)
 		wg.Wait()
 		require.Equal(t, int(claims.Load()), open)
@@ -111,7 +111,7 @@ func TestAnApprovalIsKnownToClaimsOfReplicasWhoseClocksAreApart(t *testing.T) {
 			c := claim(fmt.Sprintf("a%d", i), 5, store.Candidate{DeviceID: fmt.Sprintf("d%d", i)})
 			c.NeedsApproval = true
 			approval := store.Approval{ProjectID: project, TaskID: c.TaskID, Policy: c.Policy, PolicyHash: c.PolicyHash, Targets: 1, Until: s.Now().Add(time.Hour)}
-			require.NoError(t, beside.Approve(t.Context(), approval, store.Action{}))
+			approveNow(t, beside, store.Action{}, approval)
 			require.Nil(t, refusal(t, s, c))
 			gates, err := s.Gates(t.Context(), c.Scope)
 			require.NoError(t, err)
@@ -125,6 +125,7 @@ func TestAllKindsOfWritesGoTogether(t *testing.T) {
 		handles := []*store.Store{p.open(t), p.beside(t)}
 		_, err := handles[0].StartTick(t.Context(), store.Tick{Policy: "upgrades", Connection: "prod", Tick: epoch, Started: epoch})
 		require.NoError(t, err)
+		require.NoError(t, handles[0].Subscribe(t.Context(), []string{"waits"}))
 		var wg sync.WaitGroup
 		for i, s := range handles {
 			for name, write := range writes {

@@ -15,6 +15,7 @@ type tx struct {
 	d        *dialect
 	prepared map[string]*sql.Stmt // nil = it does not
 	now      time.Time            // later than that of each one that it waited for
+	sums     tally
 }
 
 func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -106,7 +107,10 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 	if err != nil {
 		return fmt.Errorf("begin to write the ledger: %w", explain(err))
 	}
-	if err := f(w); err != nil {
+	if err = f(w); err == nil {
+		err = w.sum(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("write the ledger: %w", explain(err))
 	}
 	if err := t.Commit(); err != nil {

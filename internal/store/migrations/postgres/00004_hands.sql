@@ -1,17 +1,50 @@
 -- +goose Up
 -- What people see, do and are told, as SQLite has it. Times are microseconds since 1970 in UTC; 0 means "none".
 
+-- An older replica may be at work. So that neither waits for the other for ever, this waits until nobody writes, as a change of
+-- the whole ledger does: the lock is lockSpace of tx.go. What is read takes its tables at once, and so does this. It may take
+-- longer than the statements of a session may.
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = 0;
+SELECT pg_advisory_xact_lock(1920234105);
+LOCK TABLE tasks, targets, attempts, ticks, actions;
+
+-- A ledger is known by more than where it is: another machine can have one at the same place.
+INSERT INTO meta (key, value) VALUES ('id', substr(md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text), 1, 16));
+
+-- One that had recovered and read Fail again later kept the end of its recovery: it comes to another one yet.
+UPDATE targets SET closed_outcome = '', closed_n = -1 WHERE state = 'failed' AND closed_outcome = 'recovered' AND closed_n = counted;
+
 -- Why a target failed last, as far as that was read, and what its end was for.
 ALTER TABLE targets ADD COLUMN cause_code TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN cause_text TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN rule TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN class TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN closed_detail TEXT NOT NULL DEFAULT '';
-CREATE INDEX targets_device ON targets (device_id);
-CREATE INDEX targets_closed ON targets (closed_outcome, project_id, task_id, device_id) WHERE closed_outcome <> '';
+-- What it has come to: an end is only one until the target is retried once more, or forgiven.
+ALTER TABLE targets ADD COLUMN ended TEXT COLLATE "C" GENERATED ALWAYS AS (CASE WHEN closed_n = counted THEN closed_outcome ELSE '' END) STORED;
+CREATE INDEX targets_ended ON targets (ended, project_id, task_id, device_id);
+
+-- How many targets of a task have come to each end: what a list of tasks can be shown by without
+-- counting them. A whole task, device '*', is none.
+CREATE TABLE ends (
+    project_id TEXT COLLATE "C" NOT NULL,
+    task_id    TEXT COLLATE "C" NOT NULL,
+    outcome    TEXT COLLATE "C" NOT NULL,
+    count      BIGINT NOT NULL,
+    PRIMARY KEY (project_id, task_id, outcome)
+);
+INSERT INTO ends SELECT project_id, task_id, ended, count(*) FROM targets WHERE ended <> '' AND device_id <> '*' GROUP BY project_id, task_id, ended;
 
 ALTER TABLE attempts ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''; -- the person who ordered it by hand
+-- Lists give the newest first: of all, of those in a state, of a task, of a policy.
 CREATE INDEX attempts_recent ON attempts (claimed_at);
+CREATE INDEX attempts_state ON attempts (state, claimed_at) WHERE state NOT IN ('claimed', 'accepted', 'unknown');
+CREATE INDEX attempts_task ON attempts (project_id, task_id, claimed_at);
+CREATE INDEX attempts_made ON attempts (policy, connection, claimed_at);
+DROP INDEX attempts_open_task;
+CREATE INDEX attempts_open_task ON attempts (project_id, task_id, device_id)
+    WHERE state IN ('claimed', 'accepted', 'unknown');
 
 -- How the targets of a task stood when it was swept last.
 ALTER TABLE tasks ADD COLUMN policy TEXT COLLATE "C" NOT NULL DEFAULT '';     -- that it belongs to: a label
@@ -32,22 +65,30 @@ CREATE TABLE progress (
     PRIMARY KEY (project_id, task_id, at)
 );
 CREATE INDEX progress_at ON progress (at);
+INSERT INTO progress SELECT project_id, task_id, last_seen, total, success, fail FROM tasks;
 
 ALTER TABLE ticks ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';   -- capped targets by limit, JSON
 ALTER TABLE ticks ADD COLUMN sent TEXT NOT NULL DEFAULT '{}';     -- attempts by answer, JSON
 ALTER TABLE ticks ADD COLUMN problems TEXT NOT NULL DEFAULT '[]'; -- why it is not complete, JSON
-CREATE INDEX ticks_started ON ticks (started_at);
+CREATE INDEX ticks_started ON ticks (started_at, policy, connection, tick);
+CREATE INDEX ticks_policy ON ticks (policy, connection, started_at, tick);
+CREATE INDEX ticks_result ON ticks (result, started_at, policy, connection, tick);
+CREATE INDEX ticks_complete ON ticks (policy, connection, tick) WHERE result = 'complete';
 
 -- Outcomes by the hour: what charts and sums are drawn from, however many attempts there are.
 CREATE TABLE hours (
     hour       BIGINT NOT NULL, -- its start
     policy     TEXT COLLATE "C"    NOT NULL,
     connection TEXT COLLATE "C"    NOT NULL,
-    outcome    TEXT COLLATE "C"    NOT NULL, -- of an attempt (recovered, failed, gone, rejected), or the end of a target
+    outcome    TEXT COLLATE "C"    NOT NULL, -- of an attempt (recovered, failed, gone, rejected), or another end of a target
     n          BIGINT NOT NULL, -- counted attempts of the target by then, at most 20
     count      BIGINT NOT NULL,
     PRIMARY KEY (hour, policy, connection, outcome, n)
 );
+INSERT INTO hours SELECT settled_at - settled_at % 3600000000, policy, connection, state, CASE WHEN n > 20 THEN 20 ELSE n END, sum(weight)
+    FROM attempts WHERE settled_at > 0 AND state IN ('recovered', 'failed', 'gone', 'rejected') GROUP BY 1, 2, 3, 4, 5;
+INSERT INTO hours SELECT closed_at - closed_at % 3600000000, policy, connection, closed_outcome, CASE WHEN closed_n > 20 THEN 20 ELSE closed_n END, count(*)
+    FROM targets WHERE closed_at > 0 AND closed_outcome NOT IN ('', 'recovered', 'gone') GROUP BY 1, 2, 3, 4, 5;
 
 -- Who did it from where, to what: an action is shown beside what it changed. A key that a caller
 -- has chosen makes it happen once.
@@ -109,13 +150,19 @@ CREATE TABLE notices (
     attempts   BIGINT NOT NULL DEFAULT 0,
     detail     TEXT    NOT NULL DEFAULT '',
     code       TEXT    NOT NULL DEFAULT '',
-    text       TEXT    NOT NULL DEFAULT ''
+    text       TEXT    NOT NULL DEFAULT '',
+    rule       TEXT COLLATE "C"    NOT NULL DEFAULT '', -- the cause of that
+    class      TEXT    NOT NULL DEFAULT '',
+    hash       TEXT COLLATE "C"    NOT NULL DEFAULT '', -- of the policy, where a task awaits approval
+    approved   BOOLEAN NOT NULL DEFAULT FALSE -- it has been since, whatever came of that
 );
 CREATE INDEX notices_at ON notices (at);
+CREATE INDEX notices_awaiting ON notices (project_id, task_id) WHERE event = 'awaiting_approval';
 CREATE TABLE receivers (
     name       TEXT COLLATE "C"    PRIMARY KEY,
     sent       BIGINT NOT NULL,            -- notices up to this one are dealt with
-    sending    BIGINT NOT NULL DEFAULT 0,  -- up to this one are in the digest that is being sent; 0 = none is
+    first_id   BIGINT NOT NULL DEFAULT 0,  -- notice of the digest that is being sent; 0 = none is
+    last_id    BIGINT NOT NULL DEFAULT 0,  -- notice of that digest
     tries      BIGINT NOT NULL DEFAULT 0,  -- of that digest
     next_at    BIGINT NOT NULL DEFAULT 0,  -- of the next
     error      TEXT    NOT NULL DEFAULT '', -- of the last

@@ -1,17 +1,42 @@
 -- +goose Up
 -- What people see, do and are told. Times are microseconds since 1970 in UTC; 0 means "none".
 
+-- A ledger is known by more than where it is: another machine can have one at the same place.
+INSERT INTO meta (key, value) VALUES ('id', lower(hex(randomblob(8))));
+
+-- One that had recovered and read Fail again later kept the end of its recovery: it comes to another one yet.
+UPDATE targets SET closed_outcome = '', closed_n = -1 WHERE state = 'failed' AND closed_outcome = 'recovered' AND closed_n = counted;
+
 -- Why a target failed last, as far as that was read, and what its end was for.
 ALTER TABLE targets ADD COLUMN cause_code TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN cause_text TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN rule TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN class TEXT NOT NULL DEFAULT '';
 ALTER TABLE targets ADD COLUMN closed_detail TEXT NOT NULL DEFAULT '';
-CREATE INDEX targets_device ON targets (device_id);
-CREATE INDEX targets_closed ON targets (closed_outcome, project_id, task_id, device_id) WHERE closed_outcome <> '';
+-- What it has come to: an end is only one until the target is retried once more, or forgiven.
+ALTER TABLE targets ADD COLUMN ended TEXT GENERATED ALWAYS AS (CASE WHEN closed_n = counted THEN closed_outcome ELSE '' END) VIRTUAL;
+CREATE INDEX targets_ended ON targets (ended, project_id, task_id, device_id);
+
+-- How many targets of a task have come to each end: what a list of tasks can be shown by without
+-- counting them. A whole task, device '*', is none.
+CREATE TABLE ends (
+    project_id TEXT NOT NULL,
+    task_id    TEXT NOT NULL,
+    outcome    TEXT NOT NULL,
+    count      INTEGER NOT NULL,
+    PRIMARY KEY (project_id, task_id, outcome)
+);
+INSERT INTO ends SELECT project_id, task_id, ended, count(*) FROM targets WHERE ended <> '' AND device_id <> '*' GROUP BY project_id, task_id, ended;
 
 ALTER TABLE attempts ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''; -- the person who ordered it by hand
+-- Lists give the newest first: of all, of those in a state, of a task, of a policy.
 CREATE INDEX attempts_recent ON attempts (claimed_at);
+CREATE INDEX attempts_state ON attempts (state, claimed_at) WHERE state NOT IN ('claimed', 'accepted', 'unknown');
+CREATE INDEX attempts_task ON attempts (project_id, task_id, claimed_at);
+CREATE INDEX attempts_made ON attempts (policy, connection, claimed_at);
+DROP INDEX attempts_open_task;
+CREATE INDEX attempts_open_task ON attempts (project_id, task_id, device_id)
+    WHERE state IN ('claimed', 'accepted', 'unknown');
 
 -- How the targets of a task stood when it was swept last.
 ALTER TABLE tasks ADD COLUMN policy TEXT NOT NULL DEFAULT '';     -- that it belongs to: a label
@@ -32,22 +57,30 @@ CREATE TABLE progress (
     PRIMARY KEY (project_id, task_id, at)
 );
 CREATE INDEX progress_at ON progress (at);
+INSERT INTO progress SELECT project_id, task_id, last_seen, total, success, fail FROM tasks;
 
 ALTER TABLE ticks ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';   -- capped targets by limit, JSON
 ALTER TABLE ticks ADD COLUMN sent TEXT NOT NULL DEFAULT '{}';     -- attempts by answer, JSON
 ALTER TABLE ticks ADD COLUMN problems TEXT NOT NULL DEFAULT '[]'; -- why it is not complete, JSON
-CREATE INDEX ticks_started ON ticks (started_at);
+CREATE INDEX ticks_started ON ticks (started_at, policy, connection, tick);
+CREATE INDEX ticks_policy ON ticks (policy, connection, started_at, tick);
+CREATE INDEX ticks_result ON ticks (result, started_at, policy, connection, tick);
+CREATE INDEX ticks_complete ON ticks (policy, connection, tick) WHERE result = 'complete';
 
 -- Outcomes by the hour: what charts and sums are drawn from, however many attempts there are.
 CREATE TABLE hours (
     hour       INTEGER NOT NULL, -- its start
     policy     TEXT    NOT NULL,
     connection TEXT    NOT NULL,
-    outcome    TEXT    NOT NULL, -- of an attempt (recovered, failed, gone, rejected), or the end of a target
+    outcome    TEXT    NOT NULL, -- of an attempt (recovered, failed, gone, rejected), or another end of a target
     n          INTEGER NOT NULL, -- counted attempts of the target by then, at most 20
     count      INTEGER NOT NULL,
     PRIMARY KEY (hour, policy, connection, outcome, n)
 );
+INSERT INTO hours SELECT settled_at - settled_at % 3600000000, policy, connection, state, CASE WHEN n > 20 THEN 20 ELSE n END, sum(weight)
+    FROM attempts WHERE settled_at > 0 AND state IN ('recovered', 'failed', 'gone', 'rejected') GROUP BY 1, 2, 3, 4, 5;
+INSERT INTO hours SELECT closed_at - closed_at % 3600000000, policy, connection, closed_outcome, CASE WHEN closed_n > 20 THEN 20 ELSE closed_n END, count(*)
+    FROM targets WHERE closed_at > 0 AND closed_outcome NOT IN ('', 'recovered', 'gone') GROUP BY 1, 2, 3, 4, 5;
 
 -- Who did it from where, to what: an action is shown beside what it changed. A key that a caller
 -- has chosen makes it happen once.
@@ -109,13 +142,19 @@ CREATE TABLE notices (
     attempts   INTEGER NOT NULL DEFAULT 0,
     detail     TEXT    NOT NULL DEFAULT '',
     code       TEXT    NOT NULL DEFAULT '',
-    text       TEXT    NOT NULL DEFAULT ''
+    text       TEXT    NOT NULL DEFAULT '',
+    rule       TEXT    NOT NULL DEFAULT '', -- the cause of that
+    class      TEXT    NOT NULL DEFAULT '',
+    hash       TEXT    NOT NULL DEFAULT '', -- of the policy, where a task awaits approval
+    approved   INTEGER NOT NULL DEFAULT 0   -- it has been since, whatever came of that
 );
 CREATE INDEX notices_at ON notices (at);
+CREATE INDEX notices_awaiting ON notices (project_id, task_id) WHERE event = 'awaiting_approval';
 CREATE TABLE receivers (
     name       TEXT    PRIMARY KEY,
     sent       INTEGER NOT NULL,            -- notices up to this one are dealt with
-    sending    INTEGER NOT NULL DEFAULT 0,  -- up to this one are in the digest that is being sent; 0 = none is
+    first_id   INTEGER NOT NULL DEFAULT 0,  -- notice of the digest that is being sent; 0 = none is
+    last_id    INTEGER NOT NULL DEFAULT 0,  -- notice of that digest
     tries      INTEGER NOT NULL DEFAULT 0,  -- of that digest
     next_at    INTEGER NOT NULL DEFAULT 0,  -- of the next
     error      TEXT    NOT NULL DEFAULT '', -- of the last

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"retryd/internal/config"
+)
+
+// way is how a daemon is reached.
+type way struct {
+	http.RoundTripper        // to it
+	base              string // scheme and host of its URLs
+	name              string // what people know it by
+	user, password    string
+}
+
+// way finds the daemon: at --url; else at its socket, if it answers there; else where it listens.
+func (d asker) way(a *app) (*way, error) {
+	if d.URL != "" {
+		d.warn(a)
+		return d.toURL()
+	}
+	c, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	if w := toSocket(a.ctx, c.Server.Socket); w != nil {
+		return w, nil
+	}
+	return d.toListener(c)
+}
+
+// byVariable tells whether the URL is that of $RETRYD_URL, which is set for a whole shell or pod.
+func (d asker) byVariable() bool {
+	url, _ := env("RETRYD_URL")
+	return d.URL != "" && d.URL == url
+}
+
+// warn says which of two daemons is asked.
+func (d asker) warn(a *app) {
+	if d.byVariable() && len(a.config) > 0 {
+		printf(a.stderr, "$RETRYD_URL is set: the daemon at %s is asked, whichever has the configuration that -c names (warning)\n", shown(d.URL))
+	}
+}
+
+// answersWithin is how long a daemon of this machine has for saying that it is there.
+const answersWithin = 2 * time.Second
+
+// toSocket is the way over a socket; nil where nobody listens, or we may not open it.
+func toSocket(ctx context.Context, path string) *way {
+	dialer := net.Dialer{Timeout: answersWithin}
+	if path == "" {
+		return nil
+	}
+	conn, err := dialer.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil
+	}
+	_ = conn.Close() // it was to see who is there
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
+	return &way{RoundTripper: &http.Transport{DialContext: dial, DisableKeepAlives: true}, base: "http://retryd", name: path}
+}
+
+// toURL is the way to the URL that somebody has named.
+func (d asker) toURL() (*way, error) {
+	base, err := named(d.URL)
+	if err != nil {
+		return nil, err
+	}
+	return d.to(base, nil)
+}
+
+// toListener is the way to where the configuration has the daemon listen.
+func (d asker) toListener(c *config.Config) (*way, error) {
+	host, port, _ := net.SplitHostPort(c.Server.Listen) // it was checked
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	if !c.Server.Web.TLS {
+		return d.to("http://"+net.JoinHostPort(host, port), nil)
+	}
+	return d.to("https://"+net.JoinHostPort(host, port), &c.Server.Web)
+}
+
+// to is the way to an address; own is the web configuration whose certificate is shown there, nil
+// where that is not known.
+func (d asker) to(base string, own *config.Web) (w *way, err error) {
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	switch {
+	case d.CAFile != "":
+		if trust.RootCAs, err = authorities(d.CAFile); err != nil {
+			return nil, err
+		}
+	case own != nil:
+		only(trust, *own)
+	}
+	if d.CertFile != "" || d.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(d.CertFile, d.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--cert-file and --key-file: %w", err)
+		}
+		trust.Certificates = []tls.Certificate{pair}
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig, transport.DisableKeepAlives, transport.ForceAttemptHTTP2 = trust, true, false
+	if d.URL == "" { // it is this machine's own daemon: no proxy needs to see the password
+		transport.Proxy = nil
+	}
+	w = &way{RoundTripper: transport, base: base, name: base}
+	w.user, w.password, err = d.identity(base)
+	return w, err
+}
+
+// RoundTrip sends a request with the name of who asks. A daemon that is not reached, or does not
+// let us in, is an error in words.
+func (w *way) RoundTrip(req *http.Request) (*http.Response, error) {
+	if w.user != "" {
+		req = req.Clone(req.Context())
+		req.SetBasicAuth(w.user, w.password)
+	}
+	resp, err := w.RoundTripper.RoundTrip(req)
+	if err != nil {
+		return nil, w.unanswered(err)
+	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		return nil, errors.Join(w.stranger(), resp.Body.Close())
+	}
+	return resp, nil
+}
+
+// errStranger is in the chain of the error where the daemon asks who we are.
+var errStranger = errors.New("asks who you are")
+
+// stranger says what is missing.
+func (w *way) stranger() error {
+	if w.user != "" {
+		return fmt.Errorf("%s does not let %s in: the password is wrong, or basic_auth_users of its web_config has no such user", w.name, w.user)
+	}
+	return fmt.Errorf("%s %w: set --user (or $RETRYD_USER) and --password-file (or $RETRYD_PASSWORD), as in basic_auth_users of its web_config", w.name, errStranger)
+}
+
+// errAbsent is in the chain of the error where no daemon is there, or it says nothing.
+var errAbsent = errors.New("no daemon answers")
+
+// unanswered says why no answer came.
+func (w *way) unanswered(err error) error {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err // the rest is said here
+	}
+	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
+		return fmt.Errorf("the daemon's certificate at %s is not trusted (%w): name its authority with --ca-file, and with --url a name that is in it", w.name, err)
+	}
+	network := (*net.OpError)(nil)
+	dial := errors.As(err, &network) && network.Op == "dial"
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("interrupted before the daemon at %s answered: it may do what it was asked for", w.name)
+	case dial || errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w at %s (%w): start it, or name with --url where it listens", errAbsent, w.name, err)
+	case strings.HasPrefix(w.base, "http:"):
+		return fmt.Errorf("the daemon at %s ended the connection before it answered (%w)", w.name, err)
+	}
+	// Whoever does not want us may hang up before its reason is read, so the reasons differ.
+	return fmt.Errorf("the daemon at %s refuses the connection, or ended it before it answered (%w): where it asks for a client certificate, name one with --cert-file and --key-file", w.name, err)
+}

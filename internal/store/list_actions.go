@@ -1,0 +1,70 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// ActionFilter selects actions; an empty field selects every one.
+type ActionFilter struct {
+	Policy, Connection          string
+	ProjectID, TaskID, DeviceID string
+	Who, What                   string
+	Since, Until                time.Time
+}
+
+// ActionRow is what a person did.
+type ActionRow struct {
+	ID int64
+	At time.Time
+	Action
+}
+
+// ListActions lists actions, the newest first.
+func (s *Store) ListActions(ctx context.Context, f ActionFilter, p Page) (rows []ActionRow, next string, err error) {
+	var q filter
+	q.is("policy", f.Policy)
+	q.is("connection", f.Connection)
+	q.is("project_id", f.ProjectID)
+	if q.is("task_id", f.TaskID); f.TaskID != "" {
+		q.add("task_id <> ''") // as the index has it
+	}
+	q.is("device_id", f.DeviceID)
+	q.is("who", f.Who)
+	q.is("what", f.What)
+	if !f.Since.IsZero() {
+		q.add("at >= ?", micros(f.Since))
+	}
+	if !f.Until.IsZero() {
+		q.add("at < ?", micros(f.Until))
+	}
+	var id int64
+	after, err := p.key("actions", &id)
+	if err != nil {
+		return nil, "", err
+	}
+	if after {
+		q.beyond("<", part{"id", id})
+	}
+	err = each(ctx, s.read, func(r *sql.Rows) error {
+		row, err := scanAction(r)
+		rows = append(rows, row)
+		return err
+	}, `SELECT `+actionColumns+` FROM actions`+q.where()+` ORDER BY id DESC LIMIT ?`, append(q.args, p.more())...)
+	if err != nil {
+		return nil, "", fmt.Errorf("list the actions: %w", err)
+	}
+	rows, next = cut(rows, p, func(a ActionRow) string { return cursorOf("actions", a.ID) })
+	return rows, next, nil
+}
+
+const actionColumns = `id, at, who, source, what, subject, why, policy, connection, project_id, task_id, device_id`
+
+func scanAction(r *sql.Rows) (a ActionRow, err error) {
+	var at int64
+	err = r.Scan(&a.ID, &at, &a.Who, &a.Source, &a.What, &a.Subject, &a.Why, &a.Policy, &a.Connection, &a.ProjectID, &a.TaskID, &a.DeviceID)
+	a.At = fromMicros(at)
+	return a, err
+}

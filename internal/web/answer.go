@@ -1,0 +1,47 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+)
+
+// Error says what to do about it.
+func (p *Problem) Error() string { return p.Detail }
+
+// writeAnswer sends an answer.
+func writeAnswer(w http.ResponseWriter, answer any) {
+	answers(w.Header(), "application/json")
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(answer) // a reader who has gone misses nothing
+}
+
+// answers says how an answer is to be taken: as what it is, once, and by no page of another site.
+func answers(h http.Header, mediaType string) {
+	h.Set("Content-Type", mediaType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+// fail sends an error: a *Problem as it is; any other is the program's own, or the ledger's.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := (*Problem)(nil)
+	if !errors.As(err, &p) {
+		if r.Context().Err() == nil {
+			s.Log.Error("a request could not be answered", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
+		}
+		p = refusal(http.StatusInternalServerError, "%s", err)
+	}
+	answers(w.Header(), "application/problem+json")
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	w.WriteHeader(p.Status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(p) // a reader who has gone misses nothing
+}
