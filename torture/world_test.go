@@ -49,6 +49,7 @@ type world struct {
 type campaign struct {
 	tasks   []string
 	targets []key
+	older   bool // one of the tasks is older than another, and has lost devices to it
 }
 
 func newWorld(t testing.TB, p *platform, seed uint64) *world {
@@ -88,7 +89,7 @@ func (w *world) grow() {
 		software := w.devices(name, 2+w.rand.IntN(4)) // the first of the same devices
 		w.add(c, emulator.Task{Name: "sw-" + name, Type: iotda.SoftwareUpgrade, Devices: software}, false)
 	}
-	if w.rand.IntN(4) == 0 {
+	if c.older = w.rand.IntN(4) == 0; c.older {
 		w.add(c, emulator.Task{Name: "old-" + name, Type: iotda.FirmwareUpgrade, Created: time.Now().Add(-time.Hour), Devices: w.devices(name, 2)}, true)
 	}
 	w.campaigns = append(w.campaigns, c)
@@ -127,7 +128,7 @@ func (w *world) stopOne() {
 		return
 	}
 	c := pick(w.rand, w.campaigns)
-	if len(c.tasks) > 2 { // what it has taken over from an older one would be free again
+	if c.older { // what was taken over from it would be free again
 		return
 	}
 	w.p.StopTask(c.tasks[0])
