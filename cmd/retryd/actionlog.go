@@ -39,14 +39,9 @@ func (h *house) logActions(ctx context.Context, wake func()) error {
 // look logs what is new, and tells whether anything is. Where the ledger cannot be read it is tried
 // again: what is wrong is said where it is needed.
 func (l *actionLog) look(ctx context.Context) (news bool) {
-	id, err := l.store.LastAction(ctx)
-	if err != nil {
-		return false
-	}
 	if !l.known {
-		l.last, l.known = id, true
-	}
-	if id <= l.last {
+		last, err := l.store.LastAction(ctx)
+		l.last, l.known = last, err == nil
 		return false
 	}
 	actions, err := l.store.ActionsAfter(ctx, l.last)

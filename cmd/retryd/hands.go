@@ -73,7 +73,11 @@ func (h *hand) twice(try func() error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) || h.a.ctx.Err() != nil {
 		return err
 	}
-	time.Sleep(time.Second)
+	select {
+	case <-h.a.ctx.Done():
+		return err
+	case <-time.After(time.Second):
+	}
 	if again := h.refused(try()); again == nil || errors.As(again, new(*web.Problem)) {
 		return again
 	}

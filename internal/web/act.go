@@ -131,11 +131,16 @@ func (a *asked) into(body any) error {
 
 // because takes the reason, which is needed to do something.
 func (a *asked) because(what, why string) error {
-	a.action.What, a.action.Why = what, strings.TrimSpace(why)
-	switch {
-	case a.action.Why == "":
+	if strings.TrimSpace(why) == "" {
 		return refusal(http.StatusBadRequest, "why is missing: whoever meets this has to learn the reason")
-	case len(a.action.Why) > maxWhy:
+	}
+	return a.does(what, why)
+}
+
+// does takes what is done, and the reason if there is one.
+func (a *asked) does(what, why string) error {
+	a.action.What, a.action.Why = what, strings.TrimSpace(why)
+	if len(a.action.Why) > maxWhy {
 		return refusal(http.StatusBadRequest, "why can have %d bytes", maxWhy)
 	}
 	return nil

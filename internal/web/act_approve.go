@@ -106,15 +106,11 @@ func (s *server) approvable(ctx context.Context, task, name string) (store.Found
 
 // owners gives the policies that a task can belong to: one, but where its app is not known yet.
 func (s *server) owners(ctx context.Context, t store.FoundTask) (owners []*policy.Policy, err error) {
-	c, err := s.connectionOf(ctx, t)
-	if err != nil {
+	c, row, err := s.connectionOf(ctx, t)
+	if err != nil || row.ID == "" {
 		return nil, err
 	}
-	rows, _, err := s.Store.ListTasks(ctx, store.TaskFilter{ProjectID: t.ProjectID, TaskID: t.ID}, store.Page{Limit: 1})
-	if err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	task := iotda.Task{ID: t.ID, Name: t.Name, Type: iotda.TaskType(t.Type), AppID: rows[0].AppID, AppName: rows[0].AppName}
+	task := iotda.Task{ID: t.ID, Name: t.Name, Type: iotda.TaskType(t.Type), AppID: row.AppID, AppName: row.AppName}
 	for _, p := range s.Config().Policies {
 		of := *p
 		if task.AppID == "" {

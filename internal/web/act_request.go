@@ -34,7 +34,7 @@ func (s *server) retry(r *asked) (any, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	c, err := s.connectionOf(r.Context(), t)
+	c, _, err := s.connectionOf(r.Context(), t)
 	if err != nil {
 		return nil, false, err
 	}
@@ -74,17 +74,21 @@ func (s *server) plan(r *asked, request store.Request) (store.Request, error) {
 }
 
 // connectionOf gives the connection of a task: that which listed it last, where a project has several.
-func (s *server) connectionOf(ctx context.Context, t store.FoundTask) (config.Connection, error) {
+// The row of the task is empty where it has gone meanwhile.
+func (s *server) connectionOf(ctx context.Context, t store.FoundTask) (c config.Connection, row store.TaskRow, err error) {
 	rows, _, err := s.Store.ListTasks(ctx, store.TaskFilter{ProjectID: t.ProjectID, TaskID: t.ID}, store.Page{Limit: 1})
 	if err != nil {
-		return config.Connection{}, err
+		return c, row, err
+	}
+	if len(rows) > 0 {
+		row = rows[0]
 	}
 	for _, c := range s.Config().Connections {
-		if c.ProjectID == t.ProjectID && (len(rows) == 0 || rows[0].Identity == "" || rows[0].Identity == c.Identity()) {
-			return c, nil
+		if c.ProjectID == t.ProjectID && (row.Identity == "" || row.Identity == c.Identity()) {
+			return c, row, nil
 		}
 	}
-	return config.Connection{}, refusal(http.StatusConflict, "no connection in the configuration is that of task %s, in project %s", t.ID, t.ProjectID)
+	return c, row, refusal(http.StatusConflict, "no connection in the configuration is that of task %s, in project %s", t.ID, t.ProjectID)
 }
 
 // sweep answers POST /api/v1/sweeps, with a request for each policy on each of its connections.
@@ -93,9 +97,8 @@ func (s *server) sweep(r *asked) (any, bool, error) {
 	if err := r.into(&body); err != nil {
 		return nil, false, err
 	}
-	r.action.What, r.action.Why = "sweep", strings.TrimSpace(body.Why) // no reason is needed to look
-	if len(r.action.Why) > maxWhy {
-		return nil, false, refusal(http.StatusBadRequest, "why can have %d bytes", maxWhy)
+	if err := r.does("sweep", body.Why); err != nil { // no reason is needed to look
+		return nil, false, err
 	}
 	var requests []store.Request
 	var names []string
