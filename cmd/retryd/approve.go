@@ -11,7 +11,8 @@ import (
 
 type approveCmd struct {
 	handFlags
-	Task    string `arg:"" help:"The task, by id or name."`
+	Task string `arg:"" help:"The task, by id or name."`
+	projectFlag
 	Policy  string `placeholder:"NAME" help:"The policy in mode approve. Default: the one that the task can belong to."`
 	Hash    string `placeholder:"HASH" help:"Of the policy as it was looked at, as retryd status --format json tells it: another one is refused."`
 	Targets int    `default:"0" placeholder:"N" help:"Retry at most this many of its devices; 0 = all."`
@@ -36,7 +37,7 @@ func (c approveCmd) Run(a *app) error {
 		return err
 	}
 	defer done()
-	body := web.NewApproval{Task: c.Task, Policy: c.Policy, PolicyHash: c.Hash, Targets: c.Targets, Until: until(&c.For, moment{}), Why: c.Why, DryRun: true}
+	body := web.NewApproval{Task: c.Task, Project: c.Project, Policy: c.Policy, PolicyHash: c.Hash, Targets: c.Targets, Until: until(&c.For, moment{}), Why: c.Why, DryRun: true}
 	limit := "all of its targets"
 	if c.Targets > 0 {
 		limit = "at most " + plural(c.Targets, "target")
@@ -70,7 +71,8 @@ func (h *hand) failing(a web.Approval) string {
 
 type revokeCmd struct {
 	handFlags
-	Task   string `arg:"" help:"The task, by id or name."`
+	Task string `arg:"" help:"The task, by id or name."`
+	projectFlag
 	Policy string `placeholder:"NAME" help:"The policy in mode approve. Default: the one that it is approved for."`
 }
 
@@ -82,8 +84,8 @@ func (c revokeCmd) Run(a *app) error {
 	}
 	defer done()
 	var tasks web.List[web.Task]
-	if err := h.api.Get(h.a.ctx, "tasks", url.Values{"task": {c.Task}}, &tasks); err != nil {
-		return err
+	if err := h.api.Get(h.a.ctx, "tasks", query("task", c.Task, "project", c.Project), &tasks); err != nil {
+		return h.refused(err)
 	}
 	var approvals web.List[web.Approval]
 	if err := h.api.Get(h.a.ctx, "approvals", nil, &approvals); err != nil {
@@ -116,7 +118,8 @@ func (c revokeCmd) Run(a *app) error {
 
 type forgiveCmd struct {
 	handFlags
-	Task    string   `arg:"" help:"The task, by id or name."`
+	Task string `arg:"" help:"The task, by id or name."`
+	projectFlag
 	Devices []string `arg:"" optional:"" name:"device" help:"Devices of the task. Default: all that are given up."`
 	Is      string   `placeholder:"END" enum:"exhausted,expired,permanent," default:"" help:"Only those that are exhausted, expired or permanent. What is permanent by a rule of the policy is so again until the rule changes."`
 }
@@ -128,7 +131,7 @@ func (c forgiveCmd) Run(a *app) error {
 		return err
 	}
 	defer done()
-	body := web.NewForgiveness{Task: c.Task, Devices: c.Devices, Is: c.Is, Why: c.Why, DryRun: true}
+	body := web.NewForgiveness{Task: c.Task, Project: c.Project, Devices: c.Devices, Is: c.Is, Why: c.Why, DryRun: true}
 	var answer web.Forgiven
 	if !c.Yes || c.DryRun {
 		if err := h.post("forgiveness", body, &answer); err != nil {

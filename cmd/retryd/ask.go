@@ -21,7 +21,7 @@ import (
 // asker is where a running daemon listens, and who asks it. A password is never an argument: everybody on the
 // machine can read those.
 type asker struct {
-	URL          string `name:"url" env:"RETRYD_URL" placeholder:"URL" help:"Of the daemon, such as https://retryd.example:9464. Default: where the configuration has it listen, server.socket first."`
+	URL          string `name:"url" env:"RETRYD_URL" placeholder:"URL" help:"Of the daemon, such as https://retryd.example:9464 or unix:/run/retryd/retryd.sock. Default: where the configuration has it listen, server.socket first."`
 	CAFile       string `name:"ca-file" placeholder:"FILE" help:"PEM file of the authority behind the daemon's certificate. Default: without --url the certificate in web_config, else this machine's authorities."`
 	CertFile     string `placeholder:"FILE" help:"PEM file of a client certificate, where the daemon asks for one."`
 	KeyFile      string `placeholder:"FILE" help:"Its key."`
@@ -77,7 +77,7 @@ func named(text string) (string, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return "", errors.New("--url must be http:// or https:// and where the daemon listens, such as http://127.0.0.1:9464")
+		return "", errors.New("--url must be http:// or https:// and where the daemon listens, such as http://127.0.0.1:9464, or unix: and the path of its socket")
 	case u.User != nil:
 		return "", errors.New("--url has a user in it, and others can read it there: use --user and --password-file, or $RETRYD_USER and $RETRYD_PASSWORD")
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -65,12 +66,24 @@ func toSocket(ctx context.Context, path string) *way {
 		return nil
 	}
 	_ = conn.Close() // it was to see who is there
+	return overUnix(path)
+}
+
+func overUnix(path string) *way {
+	dialer := net.Dialer{Timeout: answersWithin}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
 	return &way{RoundTripper: &http.Transport{DialContext: dial, DisableKeepAlives: true}, base: "http://retryd", name: path}
 }
 
-// toURL is the way to the URL that somebody has named.
+// toURL is the way to the URL that somebody has named, or to a socket: whoever may open that need not
+// be able to read the configuration, and the secrets that it names.
 func (d asker) toURL() (*way, error) {
+	if path, is := strings.CutPrefix(d.URL, "unix:"); is {
+		if path = strings.TrimPrefix(path, "//"); !filepath.IsAbs(path) {
+			return nil, errors.New("--url with unix: needs the whole path of a socket, such as unix:/run/retryd/retryd.sock")
+		}
+		return overUnix(path), nil
+	}
 	base, err := named(d.URL)
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func TestWhoMayAct(t *testing.T) {
 		"unverified certificate": {func(r *http.Request) {
 			r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{DNSNames: []string{"robot.example"}}}}
 		}, "", "nobody may act here"},
-		"headers of a socket": {func(r *http.Request) { r.Header.Set("X-Forwarded-For", "socket"); r.RemoteAddr = "root (uid 0)" }, "", "nobody may act here"},
+		"headers of a socket": {func(r *http.Request) { r.Header.Set("X-Forwarded-For", "socket"); r.RemoteAddr = "root@here" }, "", "nobody may act here"},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:9464/api/v1/pauses", nil)
 		r.RemoteAddr = "127.0.0.1:4000"

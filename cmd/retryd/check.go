@@ -37,6 +37,10 @@ type checkedPlace struct {
 	Message string `json:"message"`
 }
 
+func (p checkedPlace) String() string {
+	return config.Problem{File: p.File, Line: p.Line, Column: p.Column, Message: p.Message}.String()
+}
+
 type checkedPolicy struct {
 	Name        string    `json:"name"`
 	Connections int       `json:"connections"`
@@ -138,7 +142,7 @@ func newChecked(file string, c *config.Config, err error) checked {
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):
-		r.Problems = places(problems)
+		r.Problems, r.Warnings = places(problems), places(config.WarningsOf(err))
 	case err != nil:
 		r.Problems = append(r.Problems, checkedPlace{File: file, Message: err.Error()})
 	default:
@@ -154,7 +158,7 @@ func newChecked(file string, c *config.Config, err error) checked {
 func places(problems config.Problems) []checkedPlace {
 	out := make([]checkedPlace, len(problems))
 	for i, p := range problems {
-		out[i] = checkedPlace(p)
+		out[i] = checkedPlace{p.File, p.Line, p.Column, p.Message}
 	}
 	return out
 }
@@ -165,10 +169,10 @@ func (r checked) print(a *app, effective bool) {
 			printf(a.stderr, "%s\n", p.Message)
 			continue
 		}
-		printf(a.stderr, "%s\n", config.Problem(p))
+		printf(a.stderr, "%s\n", p)
 	}
 	for _, p := range r.Warnings {
-		printf(a.stderr, "%s (warning)\n", config.Problem(p))
+		printf(a.stderr, "%s (warning)\n", p)
 	}
 	switch {
 	case !r.Valid:

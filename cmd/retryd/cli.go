@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -76,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "retryd: %s\nSee retryd --help.\n", err)
+		fmt.Fprintf(stderr, "retryd: %s\nSee retryd --help.\n", withoutNone(err.Error()))
 		return exitUsage
 	}
 	err = command.Run(&app{ctx: ctx, config: c.Config, stdout: stdout, stderr: stderr})
@@ -89,6 +90,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return f.code
 	}
 	return exitFailed
+}
+
+// withoutNone takes the empty word from those that a flag can have: it stands for leaving the flag out.
+func withoutNone(text string) string {
+	return strings.NewReplacer(`must be one of "",`, "must be one of ", `,"" but got`, " but got").Replace(text)
 }
 
 // newParser reads the commands off the struct above: --help, completions and man pages are made from the same.

@@ -53,7 +53,7 @@ func completionScript(w io.Writer, shell string, c *command) error {
 		"join":   strings.Join,
 		"quote":  shellQuoted,
 		"fish":   func(text string) string { return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'" },
-		"power":  func(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" },
+		"power":  powerQuoted,
 		"zsh":    zshText,
 		"except": func(v value) string { return strings.Join(v.Typed(), " ") },
 	}).ParseFS(completionTemplates, "completion/*.tmpl")
@@ -67,6 +67,11 @@ func completionScript(w io.Writer, shell string, c *command) error {
 }
 
 func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// powerQuoted quotes a text for PowerShell, which takes curly quotes for quotes too.
+func powerQuoted(text string) string {
+	return "'" + strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019", "\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b").Replace(text) + "'"
+}
 
 // zshText writes a text for a specification of _arguments, in single quotes.
 func zshText(text string) string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"retryd/internal/config"
+	"retryd/internal/web"
 )
 
 // configuration serves what is in force: what decides, where each value comes from, and no secret.
@@ -16,8 +17,7 @@ func (r *reloader) configuration() http.HandlerFunc {
 		r.one.Lock()
 		c := r.current
 		r.one.Unlock()
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
+		web.Answers(w.Header(), "application/json")
 		_ = writeJSON(w, c.Running(r.h.store.Where())) // a reader who has gone misses nothing
 	}
 }

@@ -100,11 +100,15 @@ func TestThePageOfMetricsIsWhatIsExported(t *testing.T) {
 		{"result", "retryd_sweeps_total", known.Sweeps}, {"why", "retryd_ticks_skipped_total", known.Skips},
 		{"operation", "retryd_api_requests_total, retryd_api_request_duration_seconds", known.Operations}, {"kind", "retryd_platform_surprises_total", known.Surprises},
 		{"result", "retryd_notifications_total", notify.Results()},
+		{"kind", "retryd_manual_requests_total", known.Asked}, {"result", "retryd_manual_requests_total", known.Answered},
+		{"result", "retryd_logins_total", known.Logins},
 	} {
 		of := "`" + strings.ReplaceAll(row.of, ", ", "`, `") + "`"
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", row.label, of, strings.Join(row.values, ", "))
 	}
 	b.WriteString("\n`rule` is the name of one of your `errors` rules, or of a row of the [table of causes](deciding.md#causes); `class` is that of the rule. `code` is an\nHTTP status, or `error` where no whole reply came. `reason` of `retryd_connection_up` is empty where the connection is up.\n")
+	b.WriteString(seriesPage(t))
+	b.WriteString(scrapePage)
 	golden(t, "docs/metrics.md", "| name | type | labels | meaning |\n|---|---|---|---|\n", b.String())
 }
 
@@ -168,7 +172,10 @@ var (
 func TestEveryCommandInTheDocsIsOneThatThereIs(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
-	for _, page := range append(pages, "../../README.md", "../../CONTRIBUTING.md") {
+	runbooks, err := filepath.Glob("../../docs/runbooks/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, runbooks)
+	for _, page := range append(append(pages, runbooks...), "../../README.md", "../../README.zh-CN.md", "../../CONTRIBUTING.md") {
 		if filepath.Base(page) == "commands.md" { // it is made from the commands
 			continue
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strings"
 	"time"
@@ -54,10 +55,7 @@ func (c emulatorCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	printf(a.stdout, "An emulated IoTDA serves on http://%s. Tasks: %s (firmware), %s (software).\n", listener.Addr(), scene.Firmware, scene.Software)
-	printf(a.stdout, "Put this into retryd.yaml, then try: retryd plan; retryd sweep --new-ledger; retryd plan\n\n%s", strings.ReplaceAll(sample(listener.Addr().String()), demoProject, c.Project))
-	printf(a.stdout, "\nIn place of aksk it takes a token and a login at IAM too:\n    auth: {token: {value: %s}}\n    auth: {iam: {domain: %s, user: %s, password: %s, endpoint: \"http://%s\"}}\n",
-		demoToken, demoDomain, demoUser, demoPassword, listener.Addr())
+	printf(a.stdout, "%s", c.configuration(listener.Addr().String(), scene))
 	err = serve(a.ctx, listener, e, func(ctx context.Context) error { <-ctx.Done(); return nil })
 	accepted := 0
 	for _, r := range e.Retries() {
@@ -65,11 +63,23 @@ func (c emulatorCmd) Run(a *app) error {
 			accepted++
 		}
 	}
-	printf(a.stdout, "\nThe emulator answered %s and re-ran %s.\n", plural(len(e.Calls()), "call"), plural(accepted, "sub-task"))
+	printf(a.stdout, "\n# The emulator answered %s and re-ran %s.\n", plural(len(e.Calls()), "call"), plural(accepted, "sub-task"))
 	return err
 }
 
-// sample is a configuration for the emulator: seconds instead of hours.
+// emulatorText is a configuration for the emulator, as a person would begin with one: slow enough to watch.
+//
+//go:embed emulator.yaml
+var emulatorText string
+
+func (c emulatorCmd) configuration(address string, scene emulator.Scene) string {
+	return strings.NewReplacer(
+		"ADDRESS", address, "REGION", demoRegion, "PROJECT", c.Project, "ACCESS", demoKey, "SECRET", demoSecret, "TOKEN", demoToken,
+		"DOMAIN", demoDomain, "USER", demoUser, "PASSWORD", demoPassword, "FIRMWARE", scene.Firmware, "SOFTWARE", scene.Software,
+	).Replace(emulatorText)
+}
+
+// sample is a configuration for the demo: seconds instead of hours.
 func sample(address string) string {
 	return strings.NewReplacer("ADDRESS", address, "PROJECT", demoProject, "REGION", demoRegion, "ACCESS", demoKey, "SECRET", demoSecret).Replace(`connections:
   - name: emulator

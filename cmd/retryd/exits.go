@@ -8,11 +8,12 @@ import (
 
 // The exit codes.
 const (
-	exitDone    = 0
-	exitFailed  = 1
-	exitUsage   = 2
-	exitPartial = 3
-	exitNothing = 4
+	exitDone          = 0
+	exitFailed        = 1
+	exitUsage         = 2
+	exitPartial       = 3
+	exitNothing       = 4
+	exitConfiguration = 5
 )
 
 // exit is a code, and what a script may take it for.
@@ -26,7 +27,10 @@ type exit struct {
 var exits = []exit{
 	{exitDone, "Done.", nil},
 	{exitFailed, "Failed: standard error says why.", nil},
-	{exitUsage, "Wrong usage: a flag or a value that cannot be. Nothing was done.", nil},
+	// A name that is asked for, and that nothing has or had, is wrong usage too: of a task, policy, connection,
+	// status. It is not of a device: the ledger knows one from its first attempt on, so that it has none is an
+	// answer, and what retry does not find in the task is listed by it.
+	{exitUsage, "Wrong usage: a flag or a value that cannot be, or the name of a task or policy that there is not. Nothing was done. (A crash of the program ends with 2 as well, and with a stack.)", nil},
 	{exitPartial, "Done in part.", map[string]string{
 		"sweep":       "Some tasks could not be finished.",
 		"plan":        "Some tasks could not be read.",
@@ -36,6 +40,9 @@ var exits = []exit{
 	}},
 	{exitNothing, "Nothing is allowed now.", map[string]string{
 		"retry": "Nothing of it may be retried now: it says why.",
+	}},
+	{exitConfiguration, "The configuration is refused.", map[string]string{
+		"run": "The configuration is refused: to start it again does not help.",
 	}},
 }
 

@@ -17,7 +17,7 @@ func TestTheTableHasTheExitCodesThatAreUsed(t *testing.T) {
 			used[name] = true
 		}
 	})
-	names := []string{"exitDone", "exitFailed", "exitUsage", "exitPartial", "exitNothing"}
+	names := []string{"exitDone", "exitFailed", "exitUsage", "exitPartial", "exitNothing", "exitConfiguration"}
 	require.Len(t, exits, len(names))
 	for code, e := range exits {
 		require.Equal(t, code, e.Code)

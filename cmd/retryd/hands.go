@@ -34,6 +34,11 @@ func (f handFlags) Validate() error {
 	return nil
 }
 
+// projectFlag is of commands about a task.
+type projectFlag struct {
+	Project string `placeholder:"ID" help:"Of the task, where several projects have one of its id or name."`
+}
+
 // hand is what does it.
 type hand struct {
 	handFlags
@@ -66,9 +71,35 @@ func (h *hand) delete(path string, query url.Values, answer any) error {
 	return h.twice(func() error { return h.api.Delete(h.a.ctx, path, query, answer, key) })
 }
 
+// busyFor is how long a request is asked for again where the daemon has no turn for it: of its looks at
+// the platform there are two at a time.
+const busyFor = time.Minute
+
+// patiently tries until there is a turn, for a while. Under its key a request happens once.
+func (h *hand) patiently(try func() error) error {
+	for began, said := time.Now(), false; ; {
+		err := try()
+		p := (*web.Problem)(nil)
+		if !errors.As(err, &p) || !p.Busy() || time.Since(began) > busyFor {
+			return err
+		}
+		if !said {
+			said = true
+			printf(h.a.stderr, "The platform is being asked for others: this waits for its turn, up to %s.\n", plural(int(busyFor/time.Second), "second"))
+		}
+		select {
+		case <-h.a.ctx.Done():
+			return errors.New("interrupted while others had the turn: nothing is done")
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // twice tries again where the answer of a daemon was lost on its way: under its key a request happens
 // once.
 func (h *hand) twice(try func() error) error {
+	once := try
+	try = func() error { return h.patiently(once) }
 	err := h.refused(try())
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) || h.a.ctx.Err() != nil {
 		return err

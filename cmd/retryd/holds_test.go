@@ -35,7 +35,7 @@ func reloading(t *testing.T, text string) (*reloader, string) {
 	t.Cleanup(s.Close)
 	tells, err := h.sender(t.Context(), c)
 	require.NoError(t, err)
-	return &reloader{a: a, h: h, s: s, tells: tells, current: c, door: newDoor(c.Server.Web)}, file
+	return &reloader{a: a, h: h, s: s, tells: tells, systemd: newSupervisor(h.log, s, h.store.Writable), current: c, door: newDoor(c.Server.Web)}, file
 }
 
 func (r *reloader) again(t *testing.T, file, text string) error {

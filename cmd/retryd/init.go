@@ -20,6 +20,11 @@ type initCmd struct {
 	InstanceID string `name:"instance-id" placeholder:"ID" help:"Where the project has several instances."`
 }
 
+// Help says who is asked.
+func (c initCmd) Help() string {
+	return "On a terminal it asks for what no flag says, and again where an answer cannot be. Elsewhere it asks nothing: what no flag says has <…> in the file, and check names it."
+}
+
 // Run writes the configuration. On a terminal it asks for what no flag says.
 func (c initCmd) Run(a *app) error {
 	file, err := c.file(a)
@@ -28,8 +33,15 @@ func (c initCmd) Run(a *app) error {
 	}
 	c.Endpoint = withScheme(c.Endpoint)
 	for _, q := range questions {
-		if problem := c.problemOf(q.key); problem != "" && *q.value(&c) != "" {
-			return failure{exitUsage, errors.New(problem)}
+		if *q.value(&c) == "" {
+			continue
+		}
+		wrong, unwise := c.problemOf(q.key)
+		if wrong != "" {
+			return failure{exitUsage, errors.New(wrong)}
+		}
+		if unwise != "" {
+			printf(a.stderr, "%s (warning)\n", unwise)
 		}
 	}
 	if err := c.ask(a); err != nil {

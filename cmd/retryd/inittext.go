@@ -50,16 +50,25 @@ func (c initCmd) missing() (keys []string) {
 	return keys
 }
 
-// problemOf says what check would say of a key's value; empty if nothing.
-func (c initCmd) problemOf(key string) string {
+// problemOf says what check would say of a key's value: what is wrong with it, or what is unwise. Both are
+// empty if that is nothing.
+func (c initCmd) problemOf(key string) (wrong, unwise string) {
 	// Credentials are found when a call is made: what is in the environment makes no difference.
-	_, err := config.Parse("init", []byte(c.text()), func(string) (string, bool) { return "", false })
+	loaded, err := config.Parse("init", []byte(c.text()), func(string) (string, bool) { return "", false })
 	var problems config.Problems
-	if errors.As(err, &problems) {
-		for _, p := range problems {
-			if strings.HasPrefix(p.Message, key+" ") {
-				return p.Message
-			}
+	errors.As(err, &problems)
+	warnings := config.WarningsOf(err)
+	if err == nil {
+		warnings = loaded.Warnings
+	}
+	return about(key, problems), about(key, warnings)
+}
+
+// about gives what is said of a key.
+func about(key string, said config.Problems) string {
+	for _, p := range said {
+		if strings.HasPrefix(p.Message, key+" ") {
+			return p.Message
 		}
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"time"
 
 	"retryd/internal/web"
@@ -54,7 +55,7 @@ func list[T any](a *app, f listFlags, path string, query url.Values, table table
 	defer cancel()
 	rows, more, err := web.All[T](ctx, p.Client, path, query, f.most())
 	if err != nil {
-		return refused(err)
+		return refused(asFlag(err, query))
 	}
 	switch f.Format {
 	case "json":
@@ -73,6 +74,20 @@ func list[T any](a *app, f listFlags, path string, query url.Values, table table
 	}
 	if more { // a file of a program's would be read as whole
 		printf(a.stderr, "(there are more than these %d: --limit lists more, the filters fewer)\n", len(rows))
+	}
+	return err
+}
+
+// asFlag has what is wrong with a parameter that a flag stands for name the flag.
+func asFlag(err error, query url.Values) error {
+	p := (*web.Problem)(nil)
+	if !errors.As(err, &p) {
+		return err
+	}
+	if name, _, ok := strings.Cut(p.Detail, " can be "); ok && query.Has(name) {
+		said := *p
+		said.Detail = "--" + p.Detail
+		return &said
 	}
 	return err
 }

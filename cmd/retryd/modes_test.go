@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/pressly/goose/v3"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -25,16 +26,25 @@ func modes(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// oldLedger makes a ledger as retryd made it at schema 2: old-ledger FILE.
+// oldLedger makes a ledger as retryd made it at some schema, and runs a script of SQL on it, in which
+// $NAMES are those of the test: old-ledger FILE SCHEMA [SCRIPT].
 func oldLedger(ts *testscript.TestScript, _ bool, args []string) {
+	schema, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o600))
 	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
 	ts.Check(err)
 	defer db.Close()
+	_, err = db.Exec(`PRAGMA journal_mode = WAL`)
+	ts.Check(err)
 	migrations, err := goose.NewProvider(goose.DialectSQLite3, db, os.DirFS("../../internal/store/migrations/sqlite"))
 	ts.Check(err)
-	_, err = migrations.UpTo(context.Background(), 2)
+	_, err = migrations.UpTo(context.Background(), schema)
 	ts.Check(err)
+	if len(args) > 2 {
+		_, err = db.Exec(os.Expand(ts.ReadFile(args[2]), ts.Getenv))
+		ts.Check(err)
+	}
 }
 
 // setPassword writes a web configuration with one user: password FILE USER PASSWORD.

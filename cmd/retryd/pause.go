@@ -13,11 +13,12 @@ import (
 
 // scopeFlags say what a pause, or its end, is about.
 type scopeFlags struct {
-	All        bool     `xor:"scope" help:"Everything, on all connections."`
-	Connection string   `xor:"scope" placeholder:"NAME" help:"One connection."`
-	Policy     string   `xor:"scope" placeholder:"NAME" help:"One policy, on all its connections."`
-	Task       string   `xor:"scope" placeholder:"TASK" help:"One task, by id or name; or some of its devices."`
-	Devices    []string `arg:"" optional:"" name:"device" help:"Devices of the task."`
+	All        bool   `xor:"scope" help:"Everything, on all connections."`
+	Connection string `xor:"scope" placeholder:"NAME" help:"One connection."`
+	Policy     string `xor:"scope" placeholder:"NAME" help:"One policy, on all its connections."`
+	Task       string `xor:"scope" placeholder:"TASK" help:"One task, by id or name; or some of its devices."`
+	projectFlag
+	Devices []string `arg:"" optional:"" name:"device" help:"Devices of the task."`
 }
 
 // Validate asks for a scope: kong would show four flags that are required, of which one is.
@@ -27,17 +28,19 @@ func (f scopeFlags) Validate() error {
 		return errors.New("name what is meant: --all, --connection, --policy or --task")
 	case len(f.Devices) > 0 && f.Task == "":
 		return errors.New("devices are named with the task that they are in: --task")
+	case f.Project != "" && f.Task == "":
+		return errors.New("--project goes with the task that is in it: --task")
 	}
 	return nil
 }
 
 func (f scopeFlags) scope() web.Scope {
-	return web.Scope{All: f.All, Connection: f.Connection, Policy: f.Policy, Task: f.Task, Devices: f.Devices}
+	return web.Scope{All: f.All, Connection: f.Connection, Policy: f.Policy, Task: f.Task, Project: f.Project, Devices: f.Devices}
 }
 
 func (f scopeFlags) query() url.Values {
 	q := url.Values{}
-	for name, value := range map[string]string{"connection": f.Connection, "policy": f.Policy, "task": f.Task} {
+	for name, value := range map[string]string{"connection": f.Connection, "policy": f.Policy, "task": f.Task, "project": f.Project} {
 		if value != "" {
 			q.Set(name, value)
 		}

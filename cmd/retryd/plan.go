@@ -5,6 +5,7 @@ import (
 
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
+	"retryd/internal/web"
 )
 
 type planCmd struct {
@@ -44,6 +45,9 @@ func (c planCmd) plan(a *app) error {
 	if c.Against != "" {
 		return c.compare(a, h)
 	}
+	if err := h.has(c.Policies); err != nil {
+		return err
+	}
 	if err := h.openBeside(a, "this plan knows of no attempt made before"); err != nil {
 		return err
 	}
@@ -68,6 +72,16 @@ func (c planCmd) plan(a *app) error {
 		return err
 	}
 	return verdictOf(reports)
+}
+
+// has looks whether the configuration has policies of these names.
+func (h *house) has(policies []string) error {
+	for _, name := range policies {
+		if err := web.NoPolicy(name, h.config.Policies); err != nil {
+			return failure{exitUsage, err}
+		}
+	}
+	return nil
 }
 
 // openBeside opens the ledger beside a daemon that may run, to write down refused credentials and nothing

@@ -49,13 +49,14 @@ func (c *initCmd) ask(a *app) error {
 	return nil
 }
 
-// askOne asks until the answer can be used.
+// askOne asks until the answer can be used. One that can be, and is hardly meant, is asked for again: whoever
+// gives it twice means it.
 func (c *initCmd) askOne(a *app, q question, lines <-chan string) error {
 	hint := "leave it empty to fill it in later"
 	if q.otherwise != "" {
 		hint = q.otherwise
 	}
-	for {
+	for doubted := ""; ; {
 		printf(a.stderr, "%s [%s]: ", q.text, hint)
 		answer, err := next(a.ctx, lines)
 		if err != nil || answer == "" {
@@ -65,12 +66,17 @@ func (c *initCmd) askOne(a *app, q question, lines <-chan string) error {
 			answer = withScheme(answer)
 		}
 		*q.value(c) = answer
-		problem := c.problemOf(q.key)
-		if problem == "" {
+		wrong, unwise := c.problemOf(q.key)
+		switch {
+		case wrong == "" && (unwise == "" || answer == doubted):
 			return nil
+		case wrong == "":
+			doubted = answer
+			printf(a.stderr, "%s If it is meant so, say it once more.\n", unwise)
+		default:
+			printf(a.stderr, "%s\n", wrong)
 		}
 		*q.value(c) = ""
-		printf(a.stderr, "%s\n", problem)
 	}
 }
 

@@ -31,6 +31,8 @@ type reloader struct {
 	tells *sender
 	door  *door // goes by what is in force
 
+	systemd *supervisor // is told of each
+
 	one     sync.Mutex                    // one reload at a time
 	current *config.Config                // in force
 	inForce atomic.Pointer[config.Config] // the same, for those who do not wait for a reload
@@ -78,11 +80,15 @@ func (r *reloader) run(ctx context.Context, n *reload) {
 	r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerAnswers) // whoever asked may leave
 	defer cancel()
+	if !n.auto {
+		r.systemd.reloading()
+	}
 	c, err := r.a.load()
 	if err == nil && n.auto && r.refused == "" && c.Hash == r.current.Hash {
 		n.hash = c.Hash
 		return
 	}
+	defer func() { r.systemd.reloaded(n.error) }()
 	if err == nil {
 		err = r.take(ctx, c, n.drop, n.why)
 	}
@@ -195,7 +201,7 @@ func (h *house) lostHolds(ctx context.Context, c *config.Config, drop bool) (los
 		}
 	}
 	if len(lost) > 0 && !drop {
-		return nil, errors.New(strings.Join(texts, "\n") + "\npause it under its new name and then `retryd resume --policy` the old one, or drop this with --drop-pauses")
+		return nil, badConfiguration(errors.New(strings.Join(texts, "\n") + "\npause it under its new name and then `retryd resume --policy` the old one, or drop this with --drop-pauses"))
 	}
 	return lost, nil
 }

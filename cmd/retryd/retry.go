@@ -14,7 +14,8 @@ import (
 
 type retryCmd struct {
 	handFlags
-	Task       string   `arg:"" help:"The task, by id or name."`
+	Task string `arg:"" help:"The task, by id or name."`
+	projectFlag
 	Devices    []string `arg:"" optional:"" name:"device" help:"Devices of the task."`
 	AllFailed  bool     `help:"All of its failed targets, instead of devices that are named."`
 	PastWindow bool     `help:"Also outside the policy's windows, and in a blackout."`
@@ -43,7 +44,7 @@ func (c retryCmd) Run(a *app) error {
 		return err
 	}
 	defer done()
-	body := web.NewRetry{Task: c.Task, Devices: c.Devices, AllFailed: c.AllFailed, PastWindow: c.PastWindow, PastLimit: c.PastLimit, PastMax: c.PastMax, Why: c.Why}
+	body := web.NewRetry{Task: c.Task, Project: c.Project, Devices: c.Devices, AllFailed: c.AllFailed, PastWindow: c.PastWindow, PastLimit: c.PastLimit, PastMax: c.PastMax, Why: c.Why}
 	if !c.Yes || c.DryRun {
 		would := body
 		would.DryRun = true
@@ -68,7 +69,11 @@ func (c retryCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	printf(a.stdout, "retry of task %s: %s%s\n", shown(c.Task), ended.State, resultLines(ended.Result))
+	came := ended.State
+	if came == "done" && len(ended.Result.Sent) == 0 {
+		came = "nothing"
+	}
+	printf(a.stdout, "retry of task %s: %s%s\n", shown(c.Task), came, resultLines(ended.Result))
 	return verdictOn(ended)
 }
 
@@ -76,6 +81,9 @@ func (c retryCmd) Run(a *app) error {
 func resultLines(o web.Outcome) (text string) {
 	for _, reason := range slices.Sorted(maps.Keys(o.Targets)) {
 		text += fmt.Sprintf("\n  %7d %s", o.Targets[reason], reason)
+	}
+	if capped := cappedBy(o.Capped); capped != "" {
+		text += "\n  capped: " + capped
 	}
 	var sent []string
 	for _, state := range slices.Sorted(maps.Keys(o.Sent)) {

@@ -28,7 +28,7 @@ func (r runCmd) Run(a *app) error {
 	a.observe = r.Observe
 	c, err := a.load()
 	if err != nil {
-		return err
+		return badConfiguration(err)
 	}
 	h := build(c, c.Log, a.stderr)
 	h.observe = r.Observe
@@ -62,6 +62,9 @@ func (r runCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
+	systemd := newSupervisor(h.log, s, h.store.Writable)
+	defer systemd.stops()
+	defer context.AfterFunc(a.ctx, systemd.stops)()
 	tells, err := h.sender(a.ctx, c)
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func (r runCmd) Run(a *app) error {
 	if backup := h.store.Backup(); backup != "" {
 		h.log.Info("the ledger has a new schema; a copy of it as it was is kept", zap.String("copy", backup))
 	}
-	reloads := &reloader{a: a, h: h, s: s, tells: tells, current: c, door: newDoor(c.Server.Web)}
+	reloads := &reloader{a: a, h: h, s: s, tells: tells, systemd: systemd, current: c, door: newDoor(c.Server.Web)}
 	act := func(ctx context.Context) error { return h.logActions(ctx, s.Wake) }
 	follow := func(ctx context.Context) error {
 		reloads.follow(ctx, hup, r.every())
@@ -88,7 +91,7 @@ func (r runCmd) Run(a *app) error {
 	if local != nil {
 		entrances = append(entrances, h.side(local, handler))
 	}
-	err = serveUntil(a.ctx, entrances, s.Run, tells.Run, act, follow)
+	err = serveUntil(a.ctx, entrances, s.Run, tells.Run, act, follow, systemd.follow)
 	h.log.Info("retryd stops")
 	return err
 }

@@ -131,8 +131,12 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
 }
 
 func serveProbes(mux *http.ServeMux, registry *prometheus.Registry, check func(context.Context) error, drives func() (driven, others []string)) {
-	// With a timeout an answer is gathered before it is sent: who reads slowly keeps no place.
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout}))
+	// With a timeout an answer is gathered before it is sent: who reads slowly keeps no place. In
+	// OpenMetrics' text the time when a series began would be a series of its own, for each counter and
+	// histogram: it is left out there, and is in protobuf anyway.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		Registry: registry, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout, EnableOpenMetrics: true,
+	}))
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { printf(w, "healthy\n") })
 	ready := &shared{check: check}
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, r *http.Request) {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -131,11 +130,7 @@ func (w whoCalls) String() string {
 	if !w.known {
 		return "somebody on this machine"
 	}
-	id := strconv.FormatUint(uint64(w.uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return fmt.Sprintf("%s (uid %s)", u.Username, id)
-	}
-	return "uid " + id
+	return person(strconv.FormatUint(uint64(w.uid), 10))
 }
 
 type overSocketKey struct{}

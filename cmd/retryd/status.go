@@ -31,6 +31,9 @@ func (c statusCmd) Run(a *app) error {
 
 func writeStatus(w io.Writer, s web.Status, all bool) {
 	printf(w, "%s; ledger %s\n", runs(s), shown(s.Ledger))
+	if s.Observe {
+		printf(w, "It runs with --observe: it looks on, and sends nothing, whatever the policies say.\n")
+	}
 	if len(s.Attention) == 0 {
 		printf(w, "Nothing holds it up.\n")
 	} else {
@@ -150,8 +153,8 @@ func lastCameTo(p web.Policy) string {
 	if text := counts(p.Last.Targets, ""); text != "" {
 		parts = append(parts, text)
 	}
-	if text := counts(p.Last.Capped, ""); text != "" {
-		parts = append(parts, "capped by "+text)
+	if text := cappedBy(p.Last.Capped); text != "" {
+		parts = append(parts, "capped: "+text)
 	}
 	return strings.Join(parts, "; ")
 }

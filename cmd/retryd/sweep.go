@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -77,11 +75,22 @@ func (c sweepCmd) sweep(a *app) error {
 		return err
 	}
 	defer h.close()
+	if c.NewLedger { // retryd begins here: what is unwise is said as run does
+		for _, warning := range h.config.Warnings {
+			printf(a.stderr, "%s (warning)\n", warning)
+		}
+		if err := h.has(c.Policies); err != nil { // before there is one
+			return err
+		}
+	}
 	err = h.open(a, h.ledger(store.Options{Create: c.NewLedger}))
 	switch {
 	case errors.Is(err, store.ErrNoLedger):
 		return fmt.Errorf("%w: if retryd has never run here, start `retryd run`, or add --new-ledger; else correct store.url", err)
 	case err != nil:
+		return err
+	}
+	if err := h.has(c.Policies); err != nil { // not sooner: where a daemon drives, its configuration counts
 		return err
 	}
 	if _, err := h.lostHolds(a.ctx, h.config, false); err != nil {
@@ -113,14 +122,12 @@ func (c sweepCmd) subject() string {
 	return "policy " + strings.Join(c.Policies, ", ")
 }
 
-// byHand builds the house for a person at a terminal: warnings only, in plain lines.
+// byHand builds the house for a person at a terminal: errors only, in plain lines. What is unwise in the
+// configuration is for check, run and reload to say: whoever plans or pauses did not come for it.
 func (a *app) byHand() (*house, error) {
 	c, err := a.load()
 	if err != nil {
 		return nil, err
-	}
-	for _, warning := range c.Warnings {
-		printf(a.stderr, "%s (warning)\n", warning)
 	}
 	log := config.Log{Level: "error", Format: "console"}
 	if c.Log.Level == "debug" {
@@ -173,16 +180,4 @@ func printReports(w io.Writer, reports []scheduler.Report, attempts string) {
 		}
 		printf(w, "  %s: %s\n", attempts, strings.Join(parts, ", "))
 	}
-}
-
-// who names the person at the terminal.
-func who() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "?"
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username + "@" + host
-	}
-	return "uid " + fmt.Sprint(os.Getuid()) + "@" + host
 }

@@ -27,7 +27,7 @@ var sweepTable = tableOf[web.Sweep]{
 	{"RESULT", func(t web.Sweep) string { return t.Result }},
 	{"SENT", func(t web.Sweep) string { return counts(t.Sent, "") }},
 	{"TARGETS", func(t web.Sweep) string { return counts(t.Targets, "") }},
-	{"CAPPED BY", func(t web.Sweep) string { return counts(t.Capped, "") }},
+	{"CAPPED BY", func(t web.Sweep) string { return cappedBy(t.Capped) }},
 	{"TASKS", func(t web.Sweep) string { return counts(t.Tasks, "") }},
 	{"WHY", whySweep},
 }

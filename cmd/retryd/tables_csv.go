@@ -83,3 +83,16 @@ func counts(m map[string]int, sign string) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// cappedBy writes how many targets each limit holds back, by its name in the configuration: "165 by in_flight".
+func cappedBy(m map[string]int) string {
+	names := slices.Sorted(maps.Keys(m))
+	slices.SortStableFunc(names, func(a, b string) int { return m[b] - m[a] })
+	var parts []string
+	for _, name := range names {
+		if m[name] > 0 {
+			parts = append(parts, strconv.Itoa(m[name])+" by "+name)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -42,7 +42,7 @@ var taskTable = tableOf[web.Task]{
 	{"FAILED", func(t web.Task) string { return strconv.Itoa(t.Fail) }},
 	{"OPEN", func(t web.Task) string { return strconv.Itoa(t.Open) }},
 	{"FAILED ONES ARE", func(t web.Task) string { return counts(t.Targets, "") }},
-	{"CAPPED BY", func(t web.Task) string { return counts(t.Capped, "") }},
+	{"CAPPED BY", func(t web.Task) string { return cappedBy(t.Capped) }},
 	{"HELD BACK", func(t web.Task) string { return heldBack(t) }},
 	{"DONE", func(t web.Task) string { return t.ETA.Words }},
 }

@@ -134,6 +134,9 @@ func (h *house) client(c config.Connection, budget *iotdaclient.Budget) (*iotdac
 			Initial: c.Backoff.Initial, Multiplier: c.Backoff.Multiplier, Max: c.Backoff.Max, MaxElapsed: c.Backoff.MaxElapsed, Jitter: c.Backoff.Jitter,
 		},
 		Around: h.around,
+		LoggedIn: func(result iotdaclient.LoginResult) {
+			h.metrics.Logins.WithLabelValues(c.Name, string(result)).Inc()
+		},
 		Observe: func(x iotdaclient.Exchange) {
 			if h.heard != nil {
 				h.heard(c.Name, x)
@@ -200,11 +203,24 @@ func (h *house) observeWrite(d time.Duration, err error) {
 		err = nil
 	}
 	h.metrics.ObserveWrite(d, err)
+	h.noteDamage(err)
+}
+
+// observeRead counts one read of the ledger that failed.
+func (h *house) observeRead(err error) {
+	h.metrics.LedgerReadErrors.Inc()
+	h.noteDamage(err)
+}
+
+func (h *house) noteDamage(err error) {
+	if store.Damaged(err) {
+		h.metrics.LedgerDamaged.Set(1)
+	}
 }
 
 // open opens the ledger and exports it.
 func (h *house) open(a *app, o store.Options) (err error) {
-	o.Observe = h.observeWrite
+	o.Observe, o.ObserveRead = h.observeWrite, h.observeRead
 	if h.store, err = store.Open(a.ctx, o); err != nil {
 		return err
 	}

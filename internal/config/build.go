@@ -152,7 +152,11 @@ func (d *decoder) read(n *yaml.Node, key, name string) ([]byte, bool) {
 	data, err := os.ReadFile(path)
 	var pathError *os.PathError
 	if errors.As(err, &pathError) {
+		before := len(d.problems)
 		d.problem(n, "%s cannot be read: %s: %s", key, pathError.Path, pathError.Err)
+		for i := range d.problems[before:] {
+			d.problems[before+i].Unread = true
+		}
 		return nil, false
 	}
 	_, _ = fmt.Fprintf(d.sum, "%s %d\n%s", path, len(data), data)

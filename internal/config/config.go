@@ -155,6 +155,7 @@ type Problem struct {
 	File         string
 	Line, Column int
 	Message      string
+	Unread       bool // the cause is a file that cannot be read now, and may be later
 }
 
 // String gives file:line:column: message.
@@ -172,6 +173,27 @@ func (p Problems) Error() string {
 		lines[i] = problem.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// unusable is the error of a configuration that cannot be used, with what is unwise in it beside.
+type unusable struct{ Problems, unwise Problems }
+
+// Error gives one problem a line.
+func (u unusable) Error() string { return u.Problems.Error() }
+
+// Unwrap gives the problems.
+func (u unusable) Unwrap() error { return u.Problems }
+
+// WarningsOf gives what is allowed but unwise in a configuration that could not be used, by the error of
+// Load or Parse: whoever mends the problems can mend this with them.
+func WarningsOf(err error) Problems {
+	var bad unusable
+	errors.As(err, &bad)
+	return bad.unwise
+}
+
+func (d *decoder) unusable() error {
+	return unusable{Problems: d.sorted(d.problems), unwise: d.sorted(d.warnings)}
 }
 
 // Places lists where a configuration is looked for when none is named.
@@ -227,14 +249,18 @@ func load(d *decoder, paths []string) (*Config, error) {
 			documents = append(documents, document{file, root})
 		}
 	}
+	for _, file := range open {
+		unread = append(unread, Problem{file, 1, 1, "everybody on this machine can read the secrets in this file: chmod 600, or use the keys that end in _file", false})
+	}
 	c, err := d.config(documents)
 	if err != nil {
+		if bad := (unusable{}); errors.As(err, &bad) {
+			bad.unwise = append(bad.unwise, unread...)
+			err = bad
+		}
 		return nil, err
 	}
 	c.Warnings = append(c.Warnings, unread...)
-	for _, file := range open {
-		c.Warnings = append(c.Warnings, Problem{file, 1, 1, "everybody on this machine can read the secrets in this file: chmod 600, or use the keys that end in _file"})
-	}
 	return c, nil
 }
 
@@ -278,7 +304,7 @@ func Parse(file string, data []byte, env Env) (*Config, error) {
 // config makes one configuration of all documents.
 func (d *decoder) config(documents []document) (*Config, error) {
 	if len(documents) == 0 { // no structure to look into further
-		return nil, d.sorted(d.problems)
+		return nil, d.unusable()
 	}
 	root := d.join(documents)
 	d.applyDefaults(root)
@@ -286,7 +312,7 @@ func (d *decoder) config(documents []document) (*Config, error) {
 	raw.defaults()
 	d.mapping(root, reflect.ValueOf(&raw).Elem(), "the file")
 	if raw.node == nil {
-		return nil, d.sorted(d.problems)
+		return nil, d.unusable()
 	}
 	for i := range raw.Policies {
 		if d.observe {
@@ -295,7 +321,7 @@ func (d *decoder) config(documents []document) (*Config, error) {
 	}
 	c := d.build(&raw)
 	if len(d.problems) > 0 {
-		return nil, d.sorted(d.problems)
+		return nil, d.unusable()
 	}
 	c.Files, c.Hash, c.Warnings = d.order, hex.EncodeToString(d.sum.Sum(nil)[:6]), d.sorted(d.warnings)
 	c.raw, c.d = &raw, d

@@ -51,7 +51,7 @@ func (c *Client) authorise(ctx context.Context, k *call) *Error {
 	begun := time.Now()
 	within, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	cred, err := c.o.Credentials.Credential(within)
+	cred, err := c.o.Credentials.Credential(context.WithValue(within, loginKey{}, c.o.LoggedIn))
 	switch {
 	case err == nil:
 		k.cred, k.timeout = cred, c.o.Timeout-time.Since(begun)

@@ -37,6 +37,7 @@ type Options struct {
 	CAFile      string        // PEM; empty = the system's
 	UserAgent   string
 	Observe     func(Exchange)    // told of each call; nil = nobody
+	LoggedIn    func(LoginResult) // told of each login that a call of the connection led to; nil = nobody
 	Transport   http.RoundTripper // nil = net/http with the environment's proxies
 	// Around wraps the transport; nil = it is used as it is.
 	Around func(http.RoundTripper) http.RoundTripper
@@ -117,6 +118,9 @@ func newTransport(caFile string, idle int) (*http.Transport, error) {
 
 // Name gives the connection's name.
 func (c *Client) Name() string { return c.o.Name }
+
+// LogsIn tells whether the connection's calls need logins at IAM.
+func (c *Client) LogsIn() bool { return c.source == sourceLogin }
 
 // ProjectID gives the project that the client's tasks belong to.
 func (c *Client) ProjectID() string { return c.o.ProjectID }

@@ -26,6 +26,7 @@ func (c *Client) exchange(ctx context.Context, k call, out any) *Error {
 	}
 	x := Exchange{Op: k.op, Code: "200", Expires: k.cred.Expires}
 	start := time.Now()
+	countCall(ctx)
 	e = c.roundTrip(ctx, k, out)
 	x.Duration = time.Since(start)
 	noted := done(told(e))

@@ -94,6 +94,7 @@ func (l *Login) ask(ctx context.Context) (Credential, error) {
 	if e == nil {
 		var c Credential
 		c, e = l.login(ctx)
+		tellLogin(ctx, e)
 		told := answerNothing
 		switch {
 		case e == nil:

@@ -68,15 +68,19 @@ func (w *world) login(t testing.TB, pass string) *iotdaclient.Login {
 }
 
 func (w *world) client(t testing.TB, from iotdaclient.Source, api http.Handler) *iotdaclient.Client {
-	c, err := iotdaclient.New(iotdaclient.Options{
+	c, err := iotdaclient.New(w.options(from, api))
+	require.NoError(t, err)
+	return c
+}
+
+func (w *world) options(from iotdaclient.Source, api http.Handler) iotdaclient.Options {
+	return iotdaclient.Options{
 		Name: "prod", Endpoint: "http://127.0.0.1:1", Region: "cn-north-4", ProjectID: project, Credentials: from,
 		Budget: iotdaclient.NewBudget(1000, 100), Guards: w.guards, Concurrency: 64, Timeout: 5 * time.Second,
 		Backoff:   iotdaclient.Backoff{Initial: time.Second, Multiplier: 2, Max: 2 * time.Second, MaxElapsed: 3 * time.Second},
 		Observe:   func(x iotdaclient.Exchange) { w.ends.Store(&x.Expires) },
 		Transport: inMemory{api, nil},
-	})
-	require.NoError(t, err)
-	return c
+	}
 }
 
 func refusals(e *emulator.Emulator) (at []time.Time) {

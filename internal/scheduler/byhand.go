@@ -21,24 +21,30 @@ var errByHand = errors.New("nothing was retried")
 // retryByHand retries targets of one task that a person asks for, under the policy that has the
 // task, and by the same gates and claims as its sweeps, but for what the order goes past.
 func (c *connection) retryByHand(ctx context.Context, r store.Request) (store.Outcome, error) {
+	o, _, err := c.byHand(ctx, r)
+	return o, err
+}
+
+// byHand does it, and gives the targets that a limit held back too, by limit.
+func (c *connection) byHand(ctx context.Context, r store.Request) (o store.Outcome, capped map[string]int, err error) {
 	if c.o.Observe {
-		return store.Outcome{}, fmt.Errorf("%w: this retryd runs with --observe, and sends nothing", errByHand)
+		return o, nil, fmt.Errorf("%w: this retryd runs with --observe, and sends nothing", errByHand)
 	}
 	asked := newHand(r, c.dry != nil)
 	l, err := c.refreshFor(ctx, asked)
 	if err != nil {
-		return store.Outcome{}, err
+		return o, nil, err
 	}
 	task, p, err := c.ownTask(l, r)
 	if err != nil {
-		return store.Outcome{}, err
+		return o, nil, err
 	}
 	ctx, done := c.underPolicy(ctx, p)
 	defer done()
 	w := newSweep(c, p, c.o.Store.Now())
 	w.hand, w.past = asked, asked.order.Past
 	if err := w.recall(ctx); err != nil {
-		return store.Outcome{}, err
+		return o, nil, err
 	}
 	t := &taskSweep{sweep: w, task: task, listing: l, counts: map[policy.Reason]int{}, limits: map[string]int{}}
 	rest, err := t.retryNamed(ctx)
@@ -51,11 +57,11 @@ func (c *connection) retryByHand(ctx context.Context, r store.Request) (store.Ou
 	} else if closed := w.closedBy[task.ID]; closed != "" {
 		rest = store.Left{Reason: string(closed), Detail: t.detail}
 	}
-	o := store.Outcome{Targets: addTo(map[string]int{}, t.counts), Sent: addTo(map[string]int{}, w.sent)}
+	o = store.Outcome{Targets: addTo(map[string]int{}, t.counts), Sent: addTo(map[string]int{}, w.sent)}
 	if w.hand.names() {
 		o.Targets, o.Left = w.hand.result(rest)
 	}
-	return o, err
+	return o, t.limits, err
 }
 
 // refreshFor lists the tasks and observes. A plan is made beside whoever observes everything, and
@@ -105,10 +111,10 @@ func (t *taskSweep) retryNamed(ctx context.Context) (rest store.Left, err error)
 		calls += pages(t.task.Progress.Of(status))
 	}
 	if !t.hand.names() || calls < len(t.hand.order.Devices) {
-		detail := fmt.Sprintf("it is not among the targets that policy %s retries: those in %v", t.p.Name, t.p.Targets.Statuses)
+		detail := fmt.Sprintf("it is not among the targets that policy %s retries, those in %v: it is in another status, or the task has no such device", t.p.Name, t.p.Targets.Statuses)
 		return store.Left{Reason: string(policy.NotSelected), Detail: detail}, t.run(ctx)
 	}
-	rest = store.Left{Reason: LeftUnknown, Detail: "the task has no such target"}
+	rest = store.Left{Reason: LeftUnknown, Detail: "the task has no such device: look at the id"}
 	if closed, err := t.closed(ctx); closed || err != nil {
 		return rest, err
 	}

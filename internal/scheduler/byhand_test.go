@@ -384,11 +384,12 @@ func TestWhatARetryByHandWouldDoIsToldAndNothingIsWritten(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, store.Outcome{Targets: map[string]int{"due": 1, "exhausted": 1, "not_selected": 1}, Sent: map[string]int{}, Left: []store.Left{
 				{DeviceID: "d-00000", Reason: "exhausted", Detail: "1 of 1 attempts"},
-				{DeviceID: "none", Reason: "not_selected", Detail: "it is not among the targets that policy upgrades retries: those in [Fail]"},
-			}}, o)
+				{DeviceID: "none", Reason: "not_selected", Detail: "it is not among the targets that policy upgrades retries, those in [Fail]: it is in another status, or the task has no such device"},
+			}}, o.Outcome)
 			o, err = s.PlanRetry(t.Context(), retryOf(task, policy.Past{Max: true}))
 			require.NoError(t, err)
 			require.Equal(t, map[string]int{"due": 5}, o.Targets)
+			require.Empty(t, o.Capped)
 			require.Len(t, w.posts(), posts)
 			require.Equal(t, before, w.record(l, task, "d-00000"))
 			_, err = s.PlanRetry(t.Context(), retryOf("aaaaaaaaaaaaaaaaaaaaaaaa", policy.Past{}))

@@ -217,15 +217,21 @@ func (c *connection) refresh(ctx context.Context, since time.Time) (*listing, er
 	return l, nil
 }
 
-// observeRegularly observes where no sweep does: outcomes come in whether or not a
-// policy still wants anything.
+// firstLook is when a connection is read for the first time after a start: a sweep that is due then
+// has begun to, and does for both.
+const firstLook = 2 * time.Second
+
+// observeRegularly observes where no sweep does: outcomes come in whether or not a policy still wants
+// anything. It begins right after a start, so that a connection which cannot be read is known at once
+// and not at its first tick.
 func (c *connection) observeRegularly(ctx context.Context) {
-	for {
-		sleep(ctx, observeEvery)
+	for pause := firstLook; ; pause = observeEvery {
+		since := time.Now()
+		sleep(ctx, pause)
 		if ctx.Err() != nil {
 			return
 		}
-		if _, err := c.refresh(ctx, time.Now().Add(-observeEvery)); err != nil && ctx.Err() == nil {
+		if _, err := c.refresh(ctx, since); err != nil && ctx.Err() == nil {
 			c.log.Warn("open attempts could not be observed", zap.Error(err))
 		}
 	}

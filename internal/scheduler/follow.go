@@ -40,11 +40,16 @@ func (s *Scheduler) follow(ctx context.Context, c *connection, p *policy.Policy)
 			s.tick(ctx, c, p, tick, p.Schedule.Count(baseline, tick)-1)
 			continue
 		}
-		next := p.Schedule.Next(baseline)
-		at := next.Add(spread(p, c.name, next))
-		s.o.Metrics.NextSweep.WithLabelValues(c.name, p.Name).Set(metrics.Seconds(at))
-		s.sleepUntil(ctx, at)
+		s.sleepUntil(ctx, c.sayNext(p, baseline))
 	}
+}
+
+// sayNext says when the policy is due after a tick or its baseline, and gives it.
+func (c *connection) sayNext(p *policy.Policy, after time.Time) time.Time {
+	next := p.Schedule.Next(after)
+	at := next.Add(spread(p, c.name, next))
+	c.o.Metrics.NextSweep.WithLabelValues(c.name, p.Name).Set(metrics.Seconds(at))
+	return at
 }
 
 // tick sweeps once, and what could not be read again after 1, 2, 4 … minutes until the
@@ -53,6 +58,7 @@ func (s *Scheduler) tick(ctx context.Context, c *connection, p *policy.Policy, t
 	if s.skip(ctx, c, p, tick, missed) {
 		return
 	}
+	c.sayNext(p, tick) // this one is not to come any more, however long it takes
 	w := newSweep(c, p, tick)
 	w.missed = missed
 	for pause := time.Minute; ; pause *= 2 {

@@ -32,7 +32,7 @@ func (s *Scheduler) housekeep(ctx context.Context) {
 				}
 			}
 		}
-		sleep(ctx, time.Minute)
+		s.keeps.rest(ctx, time.Minute, nil)
 	}
 }
 

@@ -318,7 +318,13 @@ func Known() metrics.Known {
 		Results:  []string{string(policy.Accepted), string(policy.Rejected), string(policy.Unknown), string(policy.Released)},
 		Outcomes: []string{string(policy.Recovered), string(policy.Failed), string(policy.Gone)},
 		Endings:  Endings(), Operations: iotdaclient.Operations(), Sweeps: SweepResults(), Surprises: Surprises(),
-		Skips: Skips(), TaskStates: TaskStates(),
+		Skips: Skips(), TaskStates: TaskStates(), Logins: iotdaclient.LoginResults(),
+	}
+	for _, kind := range store.RequestKinds() {
+		known.Asked = append(known.Asked, string(kind))
+	}
+	for _, end := range store.RequestEnds() {
+		known.Answered = append(known.Answered, string(end))
 	}
 	for _, reason := range policy.Reasons() {
 		known.Reasons = append(known.Reasons, string(reason))

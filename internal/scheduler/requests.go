@@ -49,13 +49,7 @@ func (s *Scheduler) followRequests(ctx context.Context) {
 				c.attendTo()
 			}
 		}
-		timer := time.NewTimer(every)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-s.woken:
-		}
-		timer.Stop()
+		s.serves.rest(ctx, every, s.woken)
 	}
 }
 
@@ -83,7 +77,10 @@ func (c *connection) performRegularly(ctx context.Context) {
 
 func (c *connection) performAll(ctx context.Context) error {
 	for ctx.Err() == nil {
-		r, err := c.ledger().TakeRequest(ctx, c.identity)
+		r, lapsed, err := c.ledger().TakeRequest(ctx, c.identity)
+		for _, l := range lapsed {
+			c.countRequest(l.Kind, l.State)
+		}
 		if err != nil || r == nil {
 			return err
 		}
@@ -116,7 +113,13 @@ func (c *connection) perform(ctx context.Context, r store.Request) {
 	log.Info(what+": "+string(state), zap.Any("targets", o.Targets), zap.Any("sent", o.Sent), zap.Int("left", len(o.Left)), zap.Strings("problems", o.Problems))
 	if err := c.endRequest(ctx, r.ID, state, o); err != nil {
 		log.Error("what a request came to cannot be written", zap.Error(err))
+		return // whoever clears it away counts it
 	}
+	c.countRequest(r.Kind, state)
+}
+
+func (c *connection) countRequest(kind store.RequestKind, end store.RequestState) {
+	c.o.Metrics.Asked.WithLabelValues(c.name, string(kind), string(end)).Inc()
 }
 
 // endRequest writes it, again where the ledger does not take it: else the request would count as cut off.
@@ -210,14 +213,24 @@ func (s *Scheduler) connectionOf(r store.Request) (*connection, error) {
 	return nil, fmt.Errorf("there is no connection %s in the configuration", r.Connection)
 }
 
+// Observing tells whether nothing is sent, for people either.
+func (s *Scheduler) Observing() bool { return s.o.Observe }
+
+// Planned is what a request to retry would come to.
+type Planned struct {
+	store.Outcome
+	Capped map[string]int // targets by the limit that would hold them back
+}
+
 // PlanRetry says what a request to retry would come to now: nothing is written, and nothing is sent.
 // It needs no lease, nor that the request is on record.
-func (s *Scheduler) PlanRetry(ctx context.Context, r store.Request) (store.Outcome, error) {
+func (s *Scheduler) PlanRetry(ctx context.Context, r store.Request) (would Planned, err error) {
 	c, err := s.connectionOf(r)
 	if err != nil {
-		return store.Outcome{}, err
+		return would, err
 	}
-	return c.beside().retryByHand(ctx, r)
+	would.Outcome, would.Capped, err = c.beside().byHand(ctx, r)
+	return would, err
 }
 
 // beside gives the connection for a dry run, whatever goes on on it.

@@ -138,7 +138,7 @@ func TestARequestThatADeadProcessHadBegunFailsAndOneThatIsLateExpires(t *testing
 			left = ask(t, l, retryOf(task, policy.Past{}, "d-00000"))
 			a, err := l.Acquire(t.Context(), "host  "+project, store.Replica{ID: "dead"}, time.Minute)
 			require.NoError(t, err)
-			r, err := l.Under(a.Lease).TakeRequest(t.Context(), "host  "+project)
+			r, _, err := l.Under(a.Lease).TakeRequest(t.Context(), "host  "+project)
 			require.NoError(t, err)
 			require.Equal(t, left, r.ID)
 			late = ask(t, l, retryOf(task, policy.Past{}, "d-00001"))
@@ -151,8 +151,16 @@ func TestARequestThatADeadProcessHadBegunFailsAndOneThatIsLateExpires(t *testing
 			require.Equal(t, store.RequestFailed, r.State)
 			require.Contains(t, r.Result.Problems[0], "ended before it was done")
 			require.Equal(t, store.RequestExpired, ended(t, l, late).State)
+			synctest.Wait() // what is counted is in the ledger before
+			for _, result := range []string{"done", "failed", "expired"} {
+				require.Equal(t, 1.0, metric(t, w, "retryd_manual_requests_total", "connection=prod", "kind=retry", "result="+result), result)
+			}
+			require.Zero(t, metric(t, w, "retryd_manual_requests_total", "kind=sweep"))
+			require.Equal(t, map[string]int{task + " d-00002": 1}, w.tries())
+			require.Equal(t, store.RequestDone, ended(t, l, ask(t, l, sweepRequest("host  "+project))).State)
+			synctest.Wait()
+			require.Equal(t, 1.0, metric(t, w, "retryd_manual_requests_total", "kind=sweep", "result=done"))
 		})
-		require.Equal(t, map[string]int{task + " d-00002": 1}, w.tries())
 	})
 }
 

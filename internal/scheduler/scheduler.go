@@ -82,6 +82,8 @@ type Scheduler struct {
 	shared      bool                // it has taken what it drives
 	workers     sync.WaitGroup
 	woken       chan struct{} // to look for requests
+
+	keeps, serves loop // that keep house, and look for requests
 }
 
 // New makes a scheduler. It does not call anything.
@@ -99,6 +101,7 @@ func New(o Options) *Scheduler {
 		o.Replica.Started = o.Store.Now()
 	}
 	s := &Scheduler{o: o, renewing: semaphore.NewWeighted(1), circuits: map[string]*circuit{}, drives: map[string]*drive{}, woken: make(chan struct{}, 1)}
+	s.keeps, s.serves = newLoop("that watches the ledger and the clock"), newLoop("that looks for what people ask for")
 	s.Apply(o.Setup)
 	return s
 }
@@ -135,7 +138,7 @@ func (s *Scheduler) Apply(setup Setup) {
 		}
 	}
 	for _, c := range after {
-		s.o.Metrics.AddConnection(c.name, c.client.Budget().PerSecond())
+		s.o.Metrics.AddConnection(c.name, c.client.Budget().PerSecond(), c.client.LogsIn())
 		if running != nil && !c.drives() {
 			s.o.Metrics.Standby(c.name)
 		}

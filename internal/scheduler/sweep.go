@@ -48,6 +48,7 @@ type sweep struct {
 	sent   map[policy.State]int
 
 	unkept []store.TaskCounts // of tasks that are finished, and not in the ledger yet
+	calls  func() int64       // of this run
 }
 
 func newSweep(c *connection, p *policy.Policy, tick time.Time) *sweep {
@@ -61,6 +62,7 @@ func newSweep(c *connection, p *policy.Policy, tick time.Time) *sweep {
 // run sweeps and accounts for it in the ledger, the metrics and the log.
 func (w *sweep) run(ctx context.Context) *Report {
 	started := w.o.Store.Now()
+	ctx, w.calls = iotdaclient.Counting(ctx)
 	r := &Report{Policy: w.p.Name, Connection: w.name}
 	tick := store.Tick{Policy: w.p.Name, Connection: w.name, Tick: w.at, Started: started, Missed: w.missed, Why: w.why}
 	if w.dry == nil {
@@ -281,6 +283,7 @@ func (w *sweep) account(tick store.Tick, r *Report) {
 	m := w.o.Metrics
 	m.Sweeps.WithLabelValues(w.name, w.p.Name, r.Result).Inc()
 	m.SweepDuration.WithLabelValues(w.name, w.p.Name).Observe(r.Duration.Seconds())
+	m.SweepCalls.WithLabelValues(w.name, w.p.Name).Observe(float64(w.calls()))
 	fields := []zap.Field{
 		zap.Time("tick", w.at), zap.String("result", r.Result), zap.Duration("took", r.Duration),
 		zap.Int("tasks", r.Tasks), zap.Any("targets", r.Counts), zap.Any("sent", r.Sent),

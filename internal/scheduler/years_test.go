@@ -28,7 +28,7 @@ const (
 // TestTwoYearsOfTicksWindowsAndClockJumps runs a daemon with a policy in each of three time zones
 // through two years in which it is restarted, down, paused and has its clock set, and holds what
 // the platforms recorded, and what the ledger says of ticks, against the oracle. The daemon is up
-// for some minutes of each day (with the race detector: of each sixth), most often about the edges
+// for some minutes of each day (with the race detector: of each fourth), most often about the edges
 // of windows, and through each night in which a clock changes: to write a ledger on disk in every
 // minute of two years takes most of an hour.
 func TestTwoYearsOfTicksWindowsAndClockJumps(t *testing.T) {
@@ -43,7 +43,7 @@ func TestTwoYearsOfTicksWindowsAndClockJumps(t *testing.T) {
 		}
 		nights, every := y.nights(from, to), 24*time.Hour
 		if withRace() {
-			every = 6 * 24 * time.Hour
+			every = 4 * 24 * time.Hour
 		}
 		for day := from; day.Before(to); day = day.Add(every) {
 			for len(nights) > 0 && nights[0].Before(day.Add(every)) {

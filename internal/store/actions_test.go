@@ -55,6 +55,26 @@ func TestAnActionWithAKeyHappensOnce(t *testing.T) {
 	})
 }
 
+func TestActionsOnATaskAreThoseOnMoreThanItTooThatHoldForIt(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		a := store.Action{Who: "ann", What: "pause", Why: "a storm"}
+		_, err := s.PauseNow(t.Context(), a, store.Pause{Scope: store.PauseAll},
+			store.Pause{Scope: store.PauseConnection, Connection: "prod", Identity: "host  p"}, store.Pause{Scope: store.PauseConnection, Connection: "edge", Identity: "host  q"},
+			store.Pause{Scope: store.PausePolicy, Policy: "upgrades"}, store.Pause{Scope: store.PausePolicy, Policy: "others"},
+			store.Pause{Scope: store.PauseTask, ProjectID: project, TaskID: task}, store.Pause{Scope: store.PauseTask, ProjectID: project, TaskID: "another"})
+		require.NoError(t, err)
+		actions, _, err := s.ListActions(t.Context(), store.ActionFilter{ProjectID: project, TaskID: task, Wider: &store.Wider{Policy: "upgrades", Connection: "prod"}}, store.Page{Limit: 10})
+		require.NoError(t, err)
+		var on []string
+		for _, a := range actions {
+			on = append(on, a.Subject)
+		}
+		require.Equal(t, []string{"task " + task, "policy upgrades", "connection prod", "all"}, on)
+	})
+}
+
 func TestOnePauseOrHaltIsEndedByItsNumber(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {

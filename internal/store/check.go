@@ -8,7 +8,6 @@ import (
 	"time"
 
 	driver "modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"retryd/internal/policy"
 )
@@ -98,7 +97,7 @@ func (s *Store) Check(ctx context.Context, deep bool) ([]Finding, error) {
 		func(ctx context.Context) error { return c.integrity(ctx, deep) }, c.schema, c.targets, c.twice, c.orphans, c.claims, c.words, c.sums,
 	} {
 		err := look(ctx)
-		if sick := (*driver.Error)(nil); errors.As(err, &sick) && (sick.Code()&0xff == sqlite3.SQLITE_CORRUPT || sick.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+		if sick := (*driver.Error)(nil); Damaged(err) && errors.As(err, &sick) {
 			c.find(FoundDamage, "the file", "%s", sick.Error())
 			break // what else is found would be found in ruins
 		}

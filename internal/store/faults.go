@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	driver "modernc.org/sqlite"
@@ -33,6 +35,51 @@ var postgresRemedies = map[string]string{
 	"55P03": "another session keeps the ledger locked",
 	"XX001": "the database is damaged: stop retryd, and restore a backup as docs/ledger.md says",
 	"XX002": "an index of the database is damaged: REINDEX it, then run `retryd ledger check`",
+}
+
+// Damaged tells whether an error is that the ledger itself is damaged, which no waiting mends.
+func Damaged(err error) bool {
+	var file *driver.Error
+	var server *pgconn.PgError
+	switch {
+	case errors.As(err, &file):
+		return file.Code()&0xff == sqlite3.SQLITE_CORRUPT || file.Code()&0xff == sqlite3.SQLITE_NOTADB
+	case errors.As(err, &server):
+		return server.Code == "XX001" || server.Code == "XX002"
+	}
+	return false
+}
+
+// health remembers damage that reads and writes have met.
+type health struct {
+	mu    sync.Mutex
+	first error
+}
+
+func (h *health) note(err error) {
+	if !Damaged(err) {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.first == nil {
+		h.first = explain(err)
+	}
+}
+
+// damage gives the first that was met, nil if there was none.
+func (h *health) damage() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.first
+}
+
+// noteRead counts a read that failed.
+func (s *Store) noteRead(err error) {
+	s.health.note(err)
+	if s.o.ObserveRead != nil && ended(err) != nil && !errors.Is(err, sql.ErrNoRows) {
+		s.o.ObserveRead(explain(err))
+	}
 }
 
 // explained is an error of a database with what it means and what is to be done.

@@ -146,7 +146,7 @@ func TestAReadOnlyDiskIsSaid(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoError(t, unix.Mount("", folder, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	_, err := store.Open(t.Context(), store.Options{Path: path})
-	require.ErrorContains(t, err, "the ledger's file cannot be opened: look at the rights")
+	require.ErrorContains(t, err, "cannot be written: read-only file system; it is mounted read-only: mount a volume there")
 	_, err = store.Open(t.Context(), store.Options{Path: filepath.Join(folder, "new.db"), Create: true})
 	require.ErrorContains(t, err, "read-only file system")
 	joined, err := store.Open(t.Context(), store.Options{Path: path, Join: true})
@@ -183,6 +183,43 @@ func TestAFileThatMayNotBeWrittenIsSaid(t *testing.T) {
 	}
 	_, err := store.Open(t.Context(), store.Options{Path: path})
 	require.ErrorContains(t, err, "the ledger's file, its folder or the file system is read-only: make it writable for the user that retryd runs as")
+}
+
+// TestDamageThatAReadMeetsIsCountedAndEndsTheTrustInTheLedger has a page in the middle of the table of
+// attempts flipped: the ledger opens, takes writes, and cannot be read to its end.
+func TestDamageThatAReadMeetsIsCountedAndEndsTheTrustInTheLedger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "retryd.db")
+	s := open(t, path)
+	reject(t, s, task, 2000)
+	require.NoError(t, s.Close())
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	clear(data[len(data)/2 : len(data)/2+20*4096])
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	var failed []error
+	s, err = store.Open(t.Context(), store.Options{Path: path, ObserveRead: func(err error) { failed = append(failed, err) }})
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, s.Writable(t.Context()), "nothing has met it yet")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = s.Totals(ended)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, failed, "that the reader left is no fault of the ledger")
+	_, err = s.GetRequest(t.Context(), 1)
+	require.ErrorIs(t, err, store.ErrNoRequest)
+	require.Empty(t, failed)
+
+	_, err = s.Records(t.Context(), project, task, deviceIDs(2000))
+	require.ErrorContains(t, err, "the ledger's file is damaged: stop retryd, keep the file, ")
+	require.True(t, store.Damaged(err))
+	require.Len(t, failed, 1)
+	require.True(t, store.Damaged(failed[0]))
+	_, err = s.Totals(t.Context())
+	require.True(t, store.Damaged(err))
+	require.Len(t, failed, 2, "one row is a read as well")
+	require.ErrorContains(t, s.Writable(t.Context()), "the ledger's file is damaged")
+	require.ErrorContains(t, s.Under(store.Lease{Budget: "x"}).Writable(t.Context()), "the ledger's file is damaged", "whoever it is that writes")
 }
 
 func TestADamagedFileIsSaidAndNotWritten(t *testing.T) {

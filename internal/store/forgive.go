@@ -145,6 +145,8 @@ func (f Forgiveness) leaves(counted int, ended string, open, whole bool) string 
 		return "an attempt of it is open"
 	case f.Is != "" && ended != f.Is:
 		return "it is not " + f.Is
+	case ended == resolvedElsewhere && len(f.Devices) > 0: // and has failed once more since, or nobody would name it
+		return ""
 	case ended != "" && !slices.Contains(GivenUp(), ended):
 		return "it has come to its end: " + ended
 	case whole:

@@ -76,7 +76,7 @@ func TestTextsOfEveryKindAreWrittenAndReadBack(t *testing.T) {
 			order := store.Order{Devices: []string{kept(text)}}
 			asked, _, err := s.Ask(t.Context(), action, store.Request{Kind: store.RetryRequest, Identity: text, Connection: text, Policy: text, ProjectID: text, TaskID: text, Order: order})
 			require.NoError(t, err)
-			taken, err := s.TakeRequest(t.Context(), text)
+			taken, _, err := s.TakeRequest(t.Context(), text)
 			require.NoError(t, err)
 			require.Equal(t, []string{kept(text), kept(text)}, []string{taken.Why, taken.TaskID})
 			require.Equal(t, order, taken.Order)

@@ -316,7 +316,7 @@ var writes = map[string]func(t *testing.T, s *store.Store) error{
 		return err
 	},
 	"TakeRequest": func(t *testing.T, s *store.Store) error {
-		_, err := s.TakeRequest(t.Context(), "host  p")
+		_, _, err := s.TakeRequest(t.Context(), "host  p")
 		return err
 	},
 	"EndRequest": func(t *testing.T, s *store.Store) error {
@@ -388,7 +388,7 @@ func furnish(t *testing.T, s *store.Store) {
 	closed(t, s, "ended")
 	_, _, err = s.Ask(t.Context(), store.Action{What: "sweep"}, store.Request{Kind: store.SweepRequest, Identity: "host  p"}, store.Request{Kind: store.SweepRequest, Identity: "host  p"})
 	require.NoError(t, err)
-	_, err = s.TakeRequest(t.Context(), "host  p")
+	_, _, err = s.TakeRequest(t.Context(), "host  p")
 	require.NoError(t, err)
 	require.NotNil(t, digest(t, s, subscribed("chat")))
 }

@@ -13,7 +13,14 @@ type ActionFilter struct {
 	ProjectID, TaskID, DeviceID string
 	Who, What                   string
 	Since, Until                time.Time
+
+	// Beside those of a task, also pauses and what ended them that were of more than the task: of
+	// everything, of this policy, or of this connection.
+	Wider *Wider
 }
+
+// Wider is what a task belongs to.
+type Wider struct{ Policy, Connection string }
 
 // ActionRow is what a person did.
 type ActionRow struct {
@@ -27,9 +34,16 @@ func (s *Store) ListActions(ctx context.Context, f ActionFilter, p Page) (rows [
 	var q filter
 	q.is("policy", f.Policy)
 	q.is("connection", f.Connection)
-	q.is("project_id", f.ProjectID)
-	if q.is("task_id", f.TaskID); f.TaskID != "" {
+	switch {
+	case f.TaskID != "" && f.Wider != nil:
+		q.add(`(project_id = ? AND task_id = ? OR task_id = '' AND what IN ('pause', 'resume', 'drop pauses and halts')
+			AND (policy = '' AND connection IN ('', ?) OR policy = ? AND connection IN ('', ?)))`, f.ProjectID, f.TaskID, f.Wider.Connection, f.Wider.Policy, f.Wider.Connection)
+	case f.TaskID != "":
 		q.add("task_id <> ''") // as the index has it
+		q.is("task_id", f.TaskID)
+		fallthrough
+	default:
+		q.is("project_id", f.ProjectID)
 	}
 	q.is("device_id", f.DeviceID)
 	q.is("who", f.Who)

@@ -48,6 +48,12 @@ const (
 	RequestExpired RequestState = "expired" // nobody began it in time
 )
 
+// RequestKinds lists them.
+func RequestKinds() []RequestKind { return []RequestKind{SweepRequest, RetryRequest} }
+
+// RequestEnds lists the states that are final.
+func RequestEnds() []RequestState { return []RequestState{RequestDone, RequestFailed, RequestExpired} }
+
 // Ended tells whether nothing more comes of the request.
 func (s RequestState) Ended() bool { return s != RequestWaiting && s != RequestRunning }
 
@@ -159,8 +165,9 @@ const openRequests = `state IN ('waiting', 'running')` // as the index has it
 
 // TakeRequest begins the oldest request that waits for a connection, under its budget's lease; nil if
 // there is none. Whoever drives a connection performs one at a time, so that one which is still
-// running was left behind: it has failed, as what it sent must not be sent twice.
-func (s *Store) TakeRequest(ctx context.Context, identity string) (taken *Request, err error) {
+// running was left behind: it has failed, as what it sent must not be sent twice. lapsed are those,
+// and the ones that nobody has begun in time, with their kind and state alone.
+func (s *Store) TakeRequest(ctx context.Context, identity string) (taken *Request, lapsed []Request, err error) {
 	err = s.txIn(ctx, requesting, func(tx *tx) error {
 		now := tx.now
 		if err := endLeftSweeps(ctx, tx, identity); err != nil {
@@ -176,7 +183,12 @@ func (s *Store) TakeRequest(ctx context.Context, identity string) (taken *Reques
 			if err != nil {
 				return fmt.Errorf("write down why a request has ended: %w", err)
 			}
-			_, err = tx.ExecContext(ctx, `UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE identity = ? AND `+openRequests+` AND `+end.where,
+			err = each(ctx, tx, func(rows *sql.Rows) error {
+				r := Request{State: end.to}
+				err := rows.Scan(&r.Kind)
+				lapsed = append(lapsed, r)
+				return err
+			}, `UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE identity = ? AND `+openRequests+` AND `+end.where+` RETURNING kind`,
 				append([]any{end.to, micros(now), string(result), identity}, end.args...)...)
 			if err != nil {
 				return err
@@ -192,9 +204,9 @@ func (s *Store) TakeRequest(ctx context.Context, identity string) (taken *Reques
 			micros(now), by.Budget, by.Token, identity)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("begin a request: %w", err)
+		return nil, nil, fmt.Errorf("begin a request: %w", err)
 	}
-	return taken, nil
+	return taken, lapsed, nil
 }
 
 // endLeftSweeps ends the sweeps of requests that were left behind: no tick is due at which they would

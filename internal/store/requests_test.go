@@ -23,7 +23,7 @@ func ask(t testing.TB, s *store.Store, a store.Action, requests ...store.Request
 
 func take(t testing.TB, s *store.Store, identity string) *store.Request {
 	t.Helper()
-	r, err := s.TakeRequest(t.Context(), identity)
+	r, _, err := s.TakeRequest(t.Context(), identity)
 	require.NoError(t, err)
 	return r
 }

@@ -76,6 +76,8 @@ func cleaned(args []any) []any {
 
 // queryer is a database or a transaction.
 type queryer interface {
+	// failed explains why a read did not succeed, and tells whoever counts that; nil stays nil.
+	failed(err error) error
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
@@ -83,17 +85,28 @@ type queryer interface {
 // db is a database that takes statements as they are written here.
 type db struct {
 	*sql.DB
-	d *dialect
+	d    *dialect
+	note func(error) // of each read that fails; nil = nobody
 }
 
-// QueryContext runs a query.
+func (d *db) failed(err error) error {
+	if err != nil && d.note != nil {
+		d.note(err)
+	}
+	return explain(err)
+}
+
+// QueryContext runs a query. Its caller hands an error to failed.
 func (d *db) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	return d.DB.QueryContext(ctx, d.d.spell(query), cleaned(args)...)
 }
 
-// QueryRowContext runs a query that gives one row at most.
+// QueryRowContext runs a query that gives one row at most. Both drivers read the first row with the
+// query, so what is wrong is known before it is scanned.
 func (d *db) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return d.DB.QueryRowContext(ctx, d.d.spell(query), cleaned(args)...)
+	row := d.DB.QueryRowContext(ctx, d.d.spell(query), cleaned(args)...)
+	_ = d.failed(row.Err()) // Scan gives it to the caller
+	return row
 }
 
 // ExecContext runs a statement.
@@ -105,7 +118,7 @@ func (d *db) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 func each(ctx context.Context, q queryer, f func(*sql.Rows) error, query string, args ...any) error {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return explain(err)
+		return q.failed(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -113,7 +126,7 @@ func each(ctx context.Context, q queryer, f func(*sql.Rows) error, query string,
 			return err
 		}
 	}
-	return explain(rows.Err())
+	return q.failed(rows.Err())
 }
 
 // execOne tells whether the statement changed a row.

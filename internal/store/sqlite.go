@@ -9,13 +9,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gofrs/flock"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 func (s *Store) openFile(ctx context.Context) error {
-	if err := s.file(); err != nil {
+	if err := s.file(ctx); err != nil {
 		return err
 	}
 	var err error
@@ -52,29 +53,58 @@ func (s *Store) openMemory(ctx context.Context) error {
 	return s.migrate(ctx)
 }
 
+// tryLock tries for a moment, as those who look whether the lock is held hold it while they look.
+func (s *Store) tryLock(ctx context.Context) (bool, error) {
+	brief, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	locked, err := s.lock.TryLockContext(brief, 10*time.Millisecond)
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return false, nil
+	}
+	return locked, err
+}
+
+// Driven tells whether a process that may sweep has the ledger open, where that can be known: the
+// system takes the lock away from a process that has ended, however it did.
+func (s *Store) Driven() (driven, known bool) {
+	switch {
+	case s.Shared() || s.o.Path == "":
+		return false, false
+	case s.lock != nil:
+		return true, true
+	}
+	look := flock.New(s.o.Path+".lock", flock.SetFlag(os.O_RDONLY))
+	free, err := look.TryRLock()
+	if free {
+		err = look.Unlock()
+	}
+	return !free, err == nil
+}
+
 // file sees that the file is there and, for a writer, that nobody else writes it.
-func (s *Store) file() error {
+func (s *Store) file(ctx context.Context) error {
 	path := s.o.Path
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return fmt.Errorf("ledger %s: its folder does not exist: create it, or set store.url", path)
 	}
-	_, err := os.Stat(path)
-	missing := errors.Is(err, fs.ErrNotExist)
-	if missing && (!s.o.Create || s.o.Join) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && (!s.o.Create || s.o.Join) {
 		return fmt.Errorf("ledger %s: %w", path, ErrNoLedger)
 	}
 	if s.o.ReadOnly || s.o.Join {
 		return nil
 	}
+	if err := tryFolder(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("ledger %s: %w", path, err)
+	}
 	s.lock = flock.New(path+".lock", flock.SetPermissions(0o600))
-	locked, err := s.lock.TryLock()
+	locked, err := s.tryLock(ctx)
 	if err != nil {
 		return fmt.Errorf("ledger %s: its lock cannot be taken: %w; retryd runs as uid %d, which needs to write in that folder", path, err, os.Getuid())
 	}
 	if !locked {
 		return fmt.Errorf("ledger %s: %w", path, ErrLocked)
 	}
-	if !missing {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) { // looked again: who had the lock may have made it
 		return nil
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)

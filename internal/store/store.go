@@ -30,6 +30,9 @@ type Options struct {
 	// Observe is told how long each write took and how it ended, with a *GateError or ErrFenced
 	// in the chain where it was refused; nil = nobody.
 	Observe func(time.Duration, error)
+	// ObserveRead is told of each read that failed, but for those that their caller gave up; nil =
+	// nobody.
+	ObserveRead func(error)
 }
 
 // Store is an open ledger. Its methods may be called at the same time.
@@ -43,6 +46,7 @@ type Store struct {
 	opened  fs.FileInfo // of SQLite's file as it was opened
 	lease   *Lease      // that what is written is written under; nil = none
 	size    *size
+	health  *health
 	created bool
 	backup  string // made before the schema was changed
 }
@@ -61,7 +65,7 @@ var ErrNewer = errors.New("the ledger was written by a newer retryd")
 // system's lock on a file beside it, which ends with the process, and turns claims that a
 // dead process left behind into unknown attempts; on PostgreSQL a lease does that.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{o: o, size: &size{}}
+	s := &Store{o: o, size: &size{}, health: &health{}}
 	open := s.openFile
 	switch {
 	case o.URL != "":
@@ -72,6 +76,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.read.note = s.noteRead
 	return s, nil
 }
 
@@ -112,8 +117,12 @@ func (s *Store) Now() time.Time {
 	return now().UTC().Truncate(time.Microsecond)
 }
 
-// Writable tells whether the ledger takes a write now.
+// Writable tells whether the ledger takes a write now, and can be relied on: once it was found
+// damaged it cannot, until it is opened anew.
 func (s *Store) Writable(ctx context.Context) error {
+	if err := s.health.damage(); err != nil {
+		return err
+	}
 	return s.txIn(ctx, "probe", func(tx *tx) error {
 		// Another value each time: SQLite does not write what is there already.
 		_, err := tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('probe', 'tick')
@@ -155,4 +164,4 @@ func fromMicros(n int64) time.Time {
 }
 
 // wrap is a database with its dialect.
-func wrap(raw *sql.DB, d *dialect) *db { return &db{raw, d} }
+func wrap(raw *sql.DB, d *dialect) *db { return &db{DB: raw, d: d} }

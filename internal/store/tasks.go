@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"retryd/internal/policy"
@@ -176,7 +177,7 @@ func (s *Store) TaskGone(ctx context.Context, projectID, taskID string) error {
 	})
 }
 
-// Unresolved is a target that was retried, failed, and has not come to its end.
+// Unresolved is a target that was retried and failed, or is given up.
 type Unresolved struct {
 	DeviceID, TaskType, Policy, Connection string
 }
@@ -190,8 +191,8 @@ func (s *Store) Unresolved(ctx context.Context, projectID, taskID, after string,
 		found = append(found, u)
 		return err
 	}, `SELECT device_id, task_type, policy, connection FROM targets t WHERE project_id = ? AND task_id = ? AND device_id > ?
-			AND device_id <> '*' AND counted > 0 AND closed_n <> counted
-			AND state IN ('failed', 'rejected') AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.project_id = t.project_id
+			AND device_id <> '*' AND (ended = '' AND counted > 0 AND state IN ('failed', 'rejected') OR ended IN ('exhausted', 'expired', 'permanent'))
+			AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.project_id = t.project_id
 				AND a.task_id = t.task_id AND a.device_id = t.device_id AND `+openStates+`)
 		ORDER BY device_id LIMIT ?`, projectID, taskID, after, limit)
 	if err != nil {
@@ -210,18 +211,12 @@ func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string,
 	}
 	err = s.txIn(ctx, projectID, func(tx *tx) error {
 		for _, u := range targets {
-			t := policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID}
-			ok, err := closeTarget(ctx, tx, t, resolvedElsewhere, "", tx.now)
+			ok, counted, err := resolve(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: u.DeviceID})
 			if err != nil {
 				return err
 			}
 			if !ok {
 				continue
-			}
-			var counted int
-			err = tx.QueryRowContext(ctx, `SELECT counted FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ?`, t.ProjectID, t.TaskID, t.DeviceID).Scan(&counted)
-			if err != nil {
-				return err
 			}
 			tx.count(tx.now, u.Policy, u.Connection, resolvedElsewhere, counted, 1)
 			closed = append(closed, u)
@@ -229,4 +224,25 @@ func (s *Store) ResolvedElsewhere(ctx context.Context, projectID, taskID string,
 		return nil
 	})
 	return closed, err
+}
+
+// resolve closes a target that has not come to its end, or was given up: nobody has to look after it
+// any more.
+func resolve(ctx context.Context, tx *tx, t policy.Target) (closed bool, counted int, err error) {
+	var ended string
+	err = tx.QueryRowContext(ctx, `SELECT counted, ended FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ?`, t.ProjectID, t.TaskID, t.DeviceID).Scan(&counted, &ended)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, 0, nil
+	case err != nil:
+		return false, 0, err
+	case slices.Contains(GivenUp(), ended):
+		if _, err := tx.ExecContext(ctx, `UPDATE targets SET closed_n = -1, closed_outcome = '' WHERE project_id = ? AND task_id = ? AND device_id = ?`,
+			t.ProjectID, t.TaskID, t.DeviceID); err != nil {
+			return false, 0, err
+		}
+		tx.end(t, ended, -1)
+	}
+	closed, err = closeTarget(ctx, tx, t, resolvedElsewhere, "", tx.now)
+	return closed, counted, err
 }

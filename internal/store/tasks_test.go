@@ -124,6 +124,35 @@ func TestWhatSomebodyElseResolvedIsClosedOnceAndIsNoRecovery(t *testing.T) {
 	})
 }
 
+func TestWhatIsGivenUpAndMendedElsewhereIsGivenUpNoMore(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{listed(task, "one")}))
+		fails(t, s, "tried", 0, "device")
+		_, err := s.CloseTargets(t.Context(), ends(task, "exhausted", "tried"))
+		require.NoError(t, err)
+		_, err = s.CloseTargets(t.Context(), ends(task, "permanent", "untried"))
+		require.NoError(t, err)
+		found, err := s.Unresolved(t.Context(), project, task, "", 10)
+		require.NoError(t, err)
+		require.Len(t, found, 2)
+		closed, err := s.ResolvedElsewhere(t.Context(), project, task, found)
+		require.NoError(t, err)
+		require.Equal(t, found, closed)
+		rows, _, err := s.ListTasks(t.Context(), store.TaskFilter{}, store.Page{Limit: 1})
+		require.NoError(t, err)
+		require.Equal(t, map[string]int{"resolved_elsewhere": 2}, rows[0].Ended)
+		left, err := s.Unresolved(t.Context(), project, task, "", 10)
+		require.NoError(t, err)
+		require.Empty(t, left)
+		// One of them fails again: a person can name it.
+		done, err := s.Forgive(t.Context(), store.Action{Who: "ann", What: "forgive", Why: "it failed again"}, store.Forgiveness{ProjectID: project, TaskID: task, Devices: []string{"tried"}})
+		require.NoError(t, err)
+		require.Equal(t, []string{"tried"}, done.Devices)
+		require.Empty(t, check(t, s), "the sums agree with the rows")
+	})
+}
+
 func TestOpenTasksAndTotalsSumUp(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		s := p.open(t)

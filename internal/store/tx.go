@@ -18,6 +18,9 @@ type tx struct {
 	sums     tally
 }
 
+// failed leaves the counting to whoever ends the transaction.
+func (*tx) failed(err error) error { return explain(err) }
+
 func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s := t.prepared[query]; s != nil {
 		return s, nil
@@ -76,9 +79,12 @@ func (s *Store) tx(ctx context.Context, f func(*tx) error) error { return s.txIn
 // knows every claim before it.
 func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err error) {
 	start := time.Now()
-	if s.o.Observe != nil {
-		defer func() { s.o.Observe(time.Since(start), ended(err)) }()
-	}
+	defer func() {
+		s.health.note(err)
+		if s.o.Observe != nil {
+			s.o.Observe(time.Since(start), ended(err))
+		}
+	}()
 	if s.write == nil {
 		return errors.New("the ledger is open for reading only")
 	}

@@ -24,7 +24,7 @@ func (s *server) approve(r *asked) (any, bool, error) {
 	if err := r.because("approve", body.Why); err != nil {
 		return nil, false, err
 	}
-	t, p, err := s.approvable(r.Context(), body.Task, body.Policy)
+	t, p, err := s.approvable(r.Context(), body.Task, body.Project, body.Policy)
 	if err != nil {
 		return nil, false, err
 	}
@@ -75,8 +75,8 @@ func (s *server) revoke(r *asked) (any, bool, error) {
 }
 
 // approvable names the task and the policy of an approval.
-func (s *server) approvable(ctx context.Context, task, name string) (store.FoundTask, *policy.Policy, error) {
-	t, err := s.oneTask(ctx, task)
+func (s *server) approvable(ctx context.Context, task, project, name string) (store.FoundTask, *policy.Policy, error) {
+	t, err := s.oneTaskIn(ctx, task, project)
 	if err != nil {
 		return store.FoundTask{}, nil, err
 	}
@@ -142,7 +142,7 @@ func (s *server) forgive(r *asked) (any, bool, error) {
 	if err := few(body.Devices); err != nil {
 		return nil, false, err
 	}
-	t, err := s.oneTask(r.Context(), body.Task)
+	t, err := s.oneTaskIn(r.Context(), body.Task, body.Project)
 	if err != nil {
 		return nil, false, err
 	}

@@ -23,8 +23,8 @@ func (s *server) pause(r *asked) (any, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if body.Policy != "" && !slices.ContainsFunc(s.Config().Policies, func(p *policy.Policy) bool { return p.Name == body.Policy }) {
-		return nil, false, refusal(http.StatusBadRequest, "there is no policy %q in the configuration", body.Policy)
+	if names := namesOf(s.Config().Policies); body.Policy != "" && !slices.Contains(names, body.Policy) {
+		return nil, false, noPolicy(body.Policy, names)
 	}
 	for i := range pauses {
 		if body.Until == nil {
@@ -67,22 +67,26 @@ func (s *server) scope(ctx context.Context, sc Scope) ([]store.Pause, error) {
 		return nil, refusal(http.StatusBadRequest, "name what is meant by exactly one of all, connection, policy and task")
 	case len(sc.Devices) > 0 && sc.Task == "":
 		return nil, refusal(http.StatusBadRequest, "devices are named with the task that they are in")
+	case sc.Project != "" && sc.Task == "":
+		return nil, refusal(http.StatusBadRequest, "a project is named with the task that is in it")
 	case sc.All:
 		return []store.Pause{{Scope: store.PauseAll}}, nil
 	case sc.Connection != "":
+		var names []string
 		for _, c := range s.Config().Connections {
 			if c.Name == sc.Connection {
 				return []store.Pause{{Scope: store.PauseConnection, Connection: c.Name, Identity: c.Identity()}}, nil
 			}
+			names = append(names, c.Name)
 		}
-		return nil, refusal(http.StatusBadRequest, "there is no connection %q in the configuration", sc.Connection)
+		return nil, refusal(http.StatusBadRequest, "there is no connection %q in the configuration: %s", sc.Connection, thereAre(names))
 	case sc.Policy != "":
 		return []store.Pause{{Scope: store.PausePolicy, Policy: sc.Policy}}, nil
 	}
 	if err := few(sc.Devices); err != nil {
 		return nil, err
 	}
-	t, err := s.oneTask(ctx, sc.Task)
+	t, err := s.oneTaskIn(ctx, sc.Task, sc.Project)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +131,7 @@ func (s *server) unknown(ctx context.Context, pauses []store.Pause) ([]string, e
 // resume answers DELETE /api/v1/pauses: it ends the pauses and halts of exactly one scope.
 func (s *server) resume(r *asked) (any, bool, error) {
 	q := r.query
-	of := Scope{All: q.yes("all"), Connection: q.text("connection"), Policy: q.text("policy"), Task: q.text("task"), Devices: q.texts("device")}
+	of := Scope{All: q.yes("all"), Connection: q.text("connection"), Policy: q.text("policy"), Task: q.text("task"), Project: q.text("project"), Devices: q.texts("device")}
 	why, dry := q.text("why"), q.yes("dry_run")
 	if err := q.check(); err != nil {
 		return nil, false, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"retryd/internal/config"
@@ -30,7 +29,7 @@ func (s *server) retry(r *asked) (any, bool, error) {
 	if err := few(body.Devices); err != nil {
 		return nil, false, err
 	}
-	t, err := s.oneTask(r.Context(), body.Task)
+	t, err := s.oneTaskIn(r.Context(), body.Task, body.Project)
 	if err != nil {
 		return nil, false, err
 	}
@@ -43,8 +42,8 @@ func (s *server) retry(r *asked) (any, bool, error) {
 		Order: store.Order{Devices: body.Devices, Past: policy.Past{Window: body.PastWindow, Limit: body.PastLimit, Max: body.PastMax}},
 	}
 	if body.DryRun {
-		request, err = s.plan(r, request)
-		return requestOf(request), false, err
+		would, err := s.plan(r, request)
+		return would, false, err
 	}
 	asked, again, err := s.ask(r, request)
 	if err != nil {
@@ -57,20 +56,22 @@ func (s *server) retry(r *asked) (any, bool, error) {
 const planFor = 10 * time.Minute
 
 // plan says what would be retried, unless the platform is being asked for others.
-func (s *server) plan(r *asked, request store.Request) (store.Request, error) {
+func (s *server) plan(r *asked, request store.Request) (would Request, err error) {
 	if !s.looks.turn.TryAcquire(1) {
-		return request, refusal(http.StatusServiceUnavailable, "the platform is being asked for others: ask again in a few seconds")
+		return would, refusal(http.StatusServiceUnavailable, "the platform is being asked for others: ask again in a few seconds")
 	}
 	defer s.looks.turn.Release(1)
 	_ = r.control.SetWriteDeadline(time.Now().Add(planFor + time.Minute)) // what goes over no network has none
 	ctx, cancel := context.WithTimeout(r.Context(), planFor)
 	defer cancel()
-	var err error
-	if request.Result, err = s.Scheduler.PlanRetry(ctx, request); err != nil {
-		return request, refusal(http.StatusConflict, "%s", err)
+	planned, err := s.Scheduler.PlanRetry(ctx, request)
+	if err != nil {
+		return would, refusal(http.StatusConflict, "%s", err)
 	}
-	request.State = store.RequestDone
-	return request, nil
+	request.State, request.Result = store.RequestDone, planned.Outcome
+	would = requestOf(request)
+	would.Result.Capped = planned.Capped
+	return would, nil
 }
 
 // connectionOf gives the connection of a task: that which listed it last, where a project has several.
@@ -101,9 +102,8 @@ func (s *server) sweep(r *asked) (any, bool, error) {
 		return nil, false, err
 	}
 	var requests []store.Request
-	var names []string
+	names := namesOf(s.Config().Policies)
 	for _, p := range s.Config().Policies {
-		names = append(names, p.Name)
 		if len(body.Policies) > 0 && !slices.Contains(body.Policies, p.Name) {
 			continue
 		}
@@ -115,7 +115,7 @@ func (s *server) sweep(r *asked) (any, bool, error) {
 	}
 	for _, name := range body.Policies {
 		if !slices.Contains(names, name) {
-			return nil, false, refusal(http.StatusBadRequest, "there is no policy %q in the configuration: there are %s", name, strings.Join(names, ", "))
+			return nil, false, noPolicy(name, names)
 		}
 	}
 	if len(requests) == 0 {

@@ -11,16 +11,19 @@ import (
 // Error says what to do about it.
 func (p *Problem) Error() string { return p.Detail }
 
+// Busy tells whether the API has no turn for the request now, and may have one soon.
+func (p *Problem) Busy() bool { return p.Status == http.StatusServiceUnavailable && !p.foreign }
+
 // writeAnswer sends an answer.
 func writeAnswer(w http.ResponseWriter, answer any) {
-	answers(w.Header(), "application/json")
+	Answers(w.Header(), "application/json")
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(answer) // a reader who has gone misses nothing
 }
 
-// answers says how an answer is to be taken: as what it is, once, and by no page of another site.
-func answers(h http.Header, mediaType string) {
+// Answers says how an answer is to be taken: as what it is, once, and by no page of another site.
+func Answers(h http.Header, mediaType string) {
 	h.Set("Content-Type", mediaType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -36,7 +39,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		p = refusal(http.StatusInternalServerError, "%s", err)
 	}
-	answers(w.Header(), "application/problem+json")
+	Answers(w.Header(), "application/problem+json")
 	if p.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"retryd/internal/iotda"
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
@@ -20,13 +21,62 @@ const maxAttention = 10
 
 // attention gives what a person should look at, the worst first: what keeps everything from being
 // retried, what keeps a part from it, what people themselves hold back, and what waits for them.
-func (k known) attention(s Status, awaiting []store.TaskRow) []Attention {
+func (k known) attention(s Status, tasks, awaiting []store.TaskRow) []Attention {
 	list := []Attention{}
 	for _, find := range []func(Status) []Attention{k.undriven, down, k.overdue, troubled, unlike, k.haltedNow, k.pausedNow} {
 		list = append(list, find(s)...)
 	}
 	list = append(list, waiting(awaiting)...)
-	return append(list, k.stale()...)
+	list = append(list, k.stale()...)
+	return append(list, lost(tasks)...)
+}
+
+// lost are targets that are given up, of tasks that have not come to their end.
+func lost(tasks []store.TaskRow) []Attention {
+	in, all, ends := 0, 0, map[string]int{}
+	link := "/tasks"
+	for _, t := range tasks {
+		n := 0
+		for _, end := range store.GivenUp() { // no more than still read Fail: some may be mended, and that not be seen yet
+			some := min(givenUp(t, end), t.Fail-n)
+			ends[end] += some
+			n += some
+		}
+		if n > 0 {
+			in, all, link = in+1, all+n, taskPath(t.ProjectID, t.ID)
+		}
+	}
+	var why, do []string
+	for _, end := range store.GivenUp() {
+		if ends[end] > 0 {
+			why = append(why, fmt.Sprintf("%d %s", ends[end], end))
+			do = append(do, "retryd targets --is "+end)
+		}
+	}
+	switch in {
+	case 0:
+		return nil
+	case 1:
+	default:
+		link = "/tasks"
+	}
+	is := " are"
+	if all == 1 {
+		is = " is"
+	}
+	return []Attention{{
+		What: fmt.Sprintf("%s in %s%s given up: %s", amount(all, "device"), amount(in, "task"), is, strings.Join(why, ", ")),
+		Do:   "see which and why: " + strings.Join(do, ", "), Link: link,
+	}}
+}
+
+// givenUp is how many targets of a task have come to an end from which only a person brings them
+// back; none where there is nothing to bring them back to.
+func givenUp(t store.TaskRow, end string) int {
+	if finished(t) || iotda.TaskStatus(t.Status).Ending() {
+		return 0
+	}
+	return t.Ended[end]
 }
 
 // undriven are connections that nobody sweeps.
@@ -173,11 +223,11 @@ func (k known) pausedNow(Status) (list []Attention) {
 	for _, p := range k.pauses {
 		switch p.Scope {
 		case store.PauseAll:
-			list = append(list, Attention{What: "Everything is paused: " + p.String(), Do: "retryd resume --all --why …", Link: "/policies"})
+			list = append(list, Attention{What: "Everything is paused, " + by(p), Do: "retryd resume --all --why …", Link: "/policies"})
 		case store.PauseConnection:
-			list = append(list, Attention{What: "Connection " + p.Connection + " is paused: " + p.String(), Do: "retryd resume --connection " + p.Connection + " --why …", Link: "/connections"})
+			list = append(list, Attention{What: "Connection " + p.Connection + " is paused, " + by(p), Do: "retryd resume --connection " + p.Connection + " --why …", Link: "/connections"})
 		case store.PausePolicy:
-			list = append(list, Attention{What: "Policy " + p.Policy + " is paused: " + p.String(), Do: "retryd resume --policy " + p.Policy + " --why …", Link: "/policies"})
+			list = append(list, Attention{What: "Policy " + p.Policy + " is paused, " + by(p), Do: "retryd resume --policy " + p.Policy + " --why …", Link: "/policies"})
 		case store.PauseTask:
 			tasks++
 		case store.PauseDevice:
@@ -200,6 +250,9 @@ func (k known) pausedNow(Status) (list []Attention) {
 	}
 	return list
 }
+
+// by says of a pause who made it, when and why.
+func by(p store.Pause) string { return strings.TrimPrefix(p.String(), string(p.Scope)+", ") }
 
 // waiting are tasks that a person has to approve.
 func waiting(tasks []store.TaskRow) (list []Attention) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"retryd/internal/iotda"
 	"retryd/internal/store"
 )
 
@@ -32,7 +33,12 @@ func parts(t Task) (list []part) {
 	take("success", "succeeded", t.Success)
 	take("open", "open", t.Open)
 	take("lost", "given up", min(givenUp, t.Fail))
-	take("waiting", "waiting", t.Fail-givenUp-t.Targets["in_flight"])
+	alone := t.Targets["superseded"] + t.Targets["excluded"]
+	if t.Status == string(iotda.TaskStopped) || t.Status == string(iotda.TaskStopping) || t.Gone != nil {
+		alone = t.Fail - givenUp - t.Open
+	}
+	take("other", "left alone", min(alone, t.Fail-givenUp-t.Open))
+	take("waiting", "waiting", t.Fail-givenUp-alone-t.Targets["in_flight"])
 	take("other", "other", left)
 	return list
 }

@@ -91,7 +91,7 @@ func problemOf(resp *http.Response, data []byte) *Problem {
 		text = text[:500] + " …"
 	}
 	detail := strings.TrimSuffix(fmt.Sprintf("HTTP %s: %s", resp.Status, text), ": ")
-	return &Problem{Type: "about:blank", Title: http.StatusText(resp.StatusCode), Status: resp.StatusCode, Detail: detail}
+	return &Problem{Type: "about:blank", Title: http.StatusText(resp.StatusCode), Status: resp.StatusCode, Detail: detail, foreign: true}
 }
 
 // pageOfAll is how many things are asked for at once where all are wanted.

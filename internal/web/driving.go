@@ -9,7 +9,7 @@ import (
 )
 
 // aliveFor is how long a process that writes to a ledger of its own is taken to be alive after its
-// last sign of life, of which there is one a minute.
+// last sign of life, of which there is one a minute, where its lock does not tell.
 const aliveFor = 3 * time.Minute
 
 // driving is who drives what, as far as they have said so lately.
@@ -22,6 +22,9 @@ func (s *server) driving(ctx context.Context) (driving, error) {
 	alive := aliveFor
 	if s.Store.Shared() {
 		alive = s.Config().Lease.TTL
+	}
+	if driven, known := s.Store.Driven(); known && !driven {
+		return driving{}, nil
 	}
 	leases, replicas, err := s.Store.Leases(ctx, alive)
 	d := driving{replicas, map[string]string{}}

@@ -24,6 +24,7 @@ type forecast struct {
 	progress store.Progress   // now
 	past     []store.Progress // since etaOver ago, as Store.TaskProgress gives it
 	givenUp  int              // failed targets that nothing but a person brings back
+	alone    int              // failed targets that this task is not to upgrade: superseded or excluded ones
 	held     string           // why the whole task is held back, in words; empty = it is not
 }
 
@@ -32,6 +33,7 @@ type forecast struct {
 func (f forecast) eta(now time.Time) ETA {
 	left := f.progress.Total - f.progress.Success
 	givenUp := min(f.givenUp, f.progress.Fail, max(left, 0))
+	alone := min(f.alone, f.progress.Fail-givenUp, max(left, 0)-givenUp)
 	gained, over := f.gained(now)
 	e := ETA{}
 	if over >= etaAfter {
@@ -48,6 +50,10 @@ func (f forecast) eta(now time.Time) ETA {
 		e.Words = fmt.Sprintf("%s, and the task is stopped", remain(left))
 	case givenUp == left:
 		e.Words = fmt.Sprintf("%s, all given up: none without you", remain(left))
+	case alone == left:
+		e.Words = fmt.Sprintf("%s, all left alone: in a newer task, or excluded", remain(left))
+	case givenUp+alone == left:
+		e.Words = fmt.Sprintf("%s: %d given up, %d in a newer task or excluded", remain(left), givenUp, alone)
 	case f.held != "" && left == f.progress.Fail:
 		e.Words = fmt.Sprintf("%s, and held back: %s", remain(left), f.held)
 	case over < etaAfter:
@@ -55,7 +61,7 @@ func (f forecast) eta(now time.Time) ETA {
 	case gained <= 0:
 		e.Words = fmt.Sprintf("%s; none has succeeded in the last %s", remain(left), lasting(over))
 	default:
-		f.reckon(&e, left, givenUp, now)
+		f.reckon(&e, left, givenUp, alone, now)
 	}
 	return e
 }
@@ -79,11 +85,14 @@ func (f forecast) gained(now time.Time) (n int, over time.Duration) {
 	return max(f.progress.Success-f.past[0].Success, 0), max(now.Sub(from), 0)
 }
 
-func (f forecast) reckon(e *ETA, left, givenUp int, now time.Time) {
-	hours := float64(left-givenUp) / e.PerHour
+func (f forecast) reckon(e *ETA, left, givenUp, alone int, now time.Time) {
+	hours := float64(left-givenUp-alone) / e.PerHour
 	rest := ""
 	if givenUp > 0 {
 		rest = fmt.Sprintf(", but for %d given up", givenUp)
+	}
+	if alone > 0 {
+		rest += fmt.Sprintf(", but for %d left alone", alone)
 	}
 	if hours > etaWithin.Hours() {
 		e.Words = fmt.Sprintf("%s; at %s it would take more than a year", remain(left), perHour(e.PerHour))

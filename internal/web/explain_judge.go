@@ -59,7 +59,7 @@ func (s *server) judge(ctx context.Context, q *questions, one *question) (Verdic
 		out.Rule = cause.Name
 	}
 	out.Reason, out.Detail, out.Summary = string(j.verdict.Reason), j.verdict.Detail, j.summary()
-	out.NotBefore, out.NextTick, out.Arithmetic = moment(j.verdict.NotBefore), moment(j.next.Round(time.Second)), j.arithmetic()
+	out.NotBefore, out.NextTick, out.Arithmetic = moment(j.verdict.NotBefore), moment(j.next.Truncate(time.Second)), j.arithmetic()
 	return out, nil
 }
 

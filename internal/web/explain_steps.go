@@ -88,5 +88,5 @@ func (j *judged) opens(v policy.Verdict) string {
 
 // full gives a moment with its day.
 func (j *judged) full(t time.Time) string {
-	return t.Round(time.Second).In(j.zone).Format("2006-01-02 15:04:05 -07:00")
+	return t.Truncate(time.Second).In(j.zone).Format("2006-01-02 15:04:05 -07:00")
 }

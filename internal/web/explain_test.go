@@ -53,8 +53,8 @@ func TestAnExplanationSaysInOneSentenceWhyADeviceWaitsAndUntilWhen(t *testing.T)
 		reason policy.Reason
 		says   string
 	}{
-		"due":       {"d-failed", nil, policy.Due, "is due: the next sweep retries it, at 02:00:18 +08:00"},
-		"new":       {"d-new", nil, policy.Due, "is due: the next sweep retries it, at 02:00:18 +08:00"},
+		"due":       {"d-failed", nil, policy.Due, "is due: the next sweep retries it, at 02:00:17 +08:00"},
+		"new":       {"d-new", nil, policy.Due, "is due: the next sweep retries it, at 02:00:17 +08:00"},
 		"recovered": {"d-recovered", nil, policy.NotSelected, "has recovered: Success was read after attempt 1"},
 		"under way": {"d-open", nil, policy.InFlight, "has an attempt under way, whose outcome is waited for (in this task: attempt 1, since 2026-03-01T17:40:00Z)"},
 		"removed":   {"d-gone", nil, policy.NotSelected, "is not in the task any more"},
@@ -74,6 +74,15 @@ func TestAnExplanationSaysInOneSentenceWhyADeviceWaitsAndUntilWhen(t *testing.T)
 			_, err := r.s.PauseNow(t.Context(), somebody, store.Pause{Scope: store.PauseAll, Until: r.now.Add(time.Hour)})
 			require.NoError(t, err)
 		}, policy.Paused, "waits until 03:00 +08:00 (is paused (all, by ann since 2026-03-01T18:00:00Z until 2026-03-01T19:00:00Z: network works))"},
+		"under way, and paused": {"d-open", func(t *testing.T, r *reader) {
+			_, err := r.s.PauseNow(t.Context(), somebody, store.Pause{Scope: store.PauseAll})
+			require.NoError(t, err)
+		}, policy.InFlight, "has an attempt under way, whose outcome is waited for (in this task: attempt 1, since 2026-03-01T17:40:00Z)" +
+			"; besides, it is paused (all, by ann since 2026-03-01T18:00:00Z: network works)"},
+		"recovered, and paused": {"d-recovered", func(t *testing.T, r *reader) {
+			_, err := r.s.PauseNow(t.Context(), somebody, store.Pause{Scope: store.PauseAll})
+			require.NoError(t, err)
+		}, policy.NotSelected, "has recovered: Success was read after attempt 1"},
 		"exhausted": {"d-failed", func(_ *testing.T, r *reader) {
 			r.try(campaign, "d-failed", policy.Failed)
 			r.try(campaign, "d-failed", policy.Failed)
@@ -134,9 +143,9 @@ func TestTheArithmeticOfTheNextAttemptIsShownStepByStep(t *testing.T) {
 		"= backoff: 1h38m55s",
 		"not before: 2026-03-02 03:38:55 +08:00",
 		"window: open",
-		`next tick: 2026-03-02 03:45:18 +08:00; of "*/15 * * * *", with the policy's own delay on this connection`,
+		`next tick: 2026-03-02 03:45:17 +08:00; of "*/15 * * * *", with the policy's own delay on this connection`,
 		"given up: 2026-03-15 21:00:00 +08:00; give_up_after 336h since its first attempt",
-		"so: 2026-03-02 03:45:18 +08:00; limits may put it off further",
+		"so: 2026-03-02 03:45:17 +08:00; limits may put it off further",
 	}, steps(v))
 	require.Equal(t, 2, v.Attempts)
 	require.Equal(t, 3, v.Max)

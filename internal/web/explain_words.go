@@ -9,8 +9,31 @@ import (
 	"retryd/internal/policy"
 )
 
-// summary says the verdict in one sentence, of which the device is the subject.
+// summary says the verdict in one sentence, of which the device is the subject; and where it has
+// other reasons of its own, what holds its task back besides.
 func (j *judged) summary() string {
+	text := j.verdictText()
+	switch {
+	case j.task.Reason != policy.Paused && j.task.Reason != policy.Halted, j.verdict.Reason == j.task.Reason, j.settled():
+		return text
+	case j.task.Reason == policy.Paused:
+		return text + "; besides, it is paused (" + j.task.Detail + ")"
+	}
+	return text + "; besides, its task is halted (" + j.task.Detail + ")"
+}
+
+// settled tells whether nothing is to come of the target in this task, whatever holds that back.
+func (j *judged) settled() bool {
+	switch j.verdict.Reason {
+	case policy.OtherPolicy, policy.Excluded, policy.SupersededBy:
+		return true
+	case policy.NotSelected:
+		return j.facts.Subtask.Status == iotda.SubtaskSuccess || j.facts.Subtask.Status == iotda.SubtaskRemoved
+	}
+	return false
+}
+
+func (j *judged) verdictText() string {
 	d, r := j.verdict.Detail, j.facts.Record
 	switch j.verdict.Reason {
 	case policy.OtherPolicy:
@@ -24,7 +47,7 @@ func (j *judged) summary() string {
 	case policy.InFlight:
 		return "has an attempt under way, whose outcome is waited for (" + d + ")"
 	case policy.Permanent:
-		return fmt.Sprintf("is given up: no retry mends its failure (%s); retryd forgive lets it begin anew", d)
+		return fmt.Sprintf("is given up: no retry mends such a failure (%s); retryd retry --past-max tries once all the same, a rule in errors lets it be retried", d)
 	case policy.Exhausted:
 		return fmt.Sprintf("is given up: %s are used; retryd forgive lets it begin anew", d)
 	case policy.Expired:
@@ -131,7 +154,7 @@ func (j *judged) givesUp() time.Time {
 // clock says a moment as a clock in the policy's zone shows it: with the day where that is not today,
 // and with seconds where it is soon.
 func (j *judged) clock(t time.Time) string {
-	t = t.Round(time.Second).In(j.zone)
+	t = t.Truncate(time.Second).In(j.zone)
 	switch now := j.now.In(j.zone); {
 	case t.YearDay() != now.YearDay() || t.Year() != now.Year():
 		return t.Format("2006-01-02 15:04 -07:00")

@@ -16,7 +16,7 @@ func (s *server) oneTask(ctx context.Context, idOrName string) (store.FoundTask,
 	return s.oneTaskIn(ctx, idOrName, "")
 }
 
-// oneTaskIn does the same in one project, where one is named.
+// oneTaskIn does the same in one project, where one is named: projects number their tasks each for itself.
 func (s *server) oneTaskIn(ctx context.Context, idOrName, project string) (store.FoundTask, error) {
 	found, err := s.Store.FindTasks(ctx, idOrName)
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *server) oneTaskIn(ctx context.Context, idOrName, project string) (store
 	found = slices.DeleteFunc(found, func(t store.FoundTask) bool { return project != "" && t.ProjectID != project })
 	switch len(found) {
 	case 0:
-		return store.FoundTask{}, refusal(http.StatusBadRequest, "no task with the id or name %q has been listed yet: a sweep lists them", idOrName)
+		return store.FoundTask{}, noTask(idOrName, project)
 	case 1:
 		return found[0], nil
 	}

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -22,7 +23,6 @@ func TestListsAreFilteredByTheWordsOfTheirParameters(t *testing.T) {
 		"targets?device=d-up&connection=prod":               {"d-up"},
 		"targets?policy=guarded":                            nil,
 		"targets?project=" + otherProject:                   nil,
-		"targets?task=aaaaaaaaaaaaaaaaaaaaaaaa":             nil, // perhaps it is gone
 		"attempts?state=recovered":                          {"d-recovered"},
 		"attempts?since=1h":                                 {"d-open"},
 		"attempts?until=2026-03-01T13:00:01Z&device=d-up":   {"d-up"},
@@ -45,6 +45,29 @@ func TestListsAreFilteredByTheWordsOfTheirParameters(t *testing.T) {
 		r.get("/api/v1/"+path, &list)
 		require.Len(t, list.Items, n, path)
 	}
+}
+
+func TestAnEmptyListOfANameThatNothingHasSaysWhatThereIs(t *testing.T) {
+	r := reading(t)
+	r.fill()
+	for path, says := range map[string]string{
+		"targets?task=aaaaaaaaaaaaaaaaaaaaaaaa": `no task with the id or name "aaaaaaaaaaaaaaaaaaaaaaaa" has been listed yet`,
+		"tasks?task=abc":                        `no task with the id or name "abc" has been listed yet`,
+		"tasks?policy=weekly":                   `there is no policy "weekly": there are `,
+		"sweeps?policy=weekly":                  "nightly",
+		"attempts?connection=west":              `there is no connection "west": there are edge, prod`,
+		"tasks?status=processing":               `there is no task status "processing": there are Fail, Initializing, PartialSuccess, Processing, Stopped, Stopping, Success, Waitting`,
+		"tasks?type=firmware":                   `there is no task type "firmware": there are firmwareUpgrade, softwareUpgrade`,
+		"actions?what=jump":                     `there is no kind of action "jump": there are approve,`,
+	} {
+		require.Contains(t, r.refused(http.StatusBadRequest, http.MethodGet, "/api/v1/"+path).Detail, says, path)
+	}
+	r.config.Policies[0].Name = "weekly" // nightly is in the ledger still
+	var list web.List[web.Sweep]
+	r.get("/api/v1/sweeps?policy=nightly", &list)
+	require.Len(t, list.Items, 2)
+	r.get("/api/v1/sweeps?policy=weekly", &list)
+	require.Empty(t, list.Items)
 }
 
 func TestPagesGiveEachRowOnce(t *testing.T) {

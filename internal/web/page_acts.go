@@ -46,7 +46,7 @@ func acts() template.FuncMap {
 			return retrying(NewRetry{Task: task, Devices: []string{device}}, "device "+device+" in task "+task)
 		},
 		"retryAll": func(t Task) act {
-			return retrying(NewRetry{Task: t.ID, AllFailed: true}, "all that failed in task "+called(t.Name, t.ID)).labelled("Retry all").labelled("Retry all")
+			return retrying(NewRetry{Task: t.ID, AllFailed: true}, "all that failed in task "+called(t.Name, t.ID)).labelled("Retry all")
 		},
 		"sweep": sweeping,
 	}

@@ -73,5 +73,6 @@ func (s *server) history(ctx context.Context, out *Explanation, q *questions) er
 		}
 	}
 	slices.SortFunc(out.Actions, func(a, b Action) int { return cmp.Compare(b.ID, a.ID) })
+	out.Actions = slices.CompactFunc(out.Actions, func(a, b Action) bool { return a.ID == b.ID }) // of more than one of its tasks
 	return nil
 }

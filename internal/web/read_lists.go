@@ -69,7 +69,18 @@ func counted(m map[string]int) map[string]int {
 	return m
 }
 
+// actions lists what people did; to a task, or to more than it that holds for it too.
 func (s *server) actions(ctx context.Context, f store.ActionFilter, p store.Page) (List[Action], error) {
+	if f.TaskID != "" && f.DeviceID == "" {
+		tasks, _, err := s.Store.ListTasks(ctx, store.TaskFilter{ProjectID: f.ProjectID, TaskID: f.TaskID, Gone: true}, store.Page{Limit: 1})
+		if err != nil {
+			return List[Action]{}, err
+		}
+		for _, t := range tasks {
+			f.ProjectID = t.ProjectID // of a task that is gone it is not known before
+			f.Wider = &store.Wider{Policy: t.Policy, Connection: t.Connection}
+		}
+	}
 	rows, next, err := s.Store.ListActions(ctx, f, p)
 	return List[Action]{mapped(rows, actionOf), next}, err
 }

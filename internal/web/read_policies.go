@@ -37,7 +37,7 @@ func (k known) policy(p *policy.Policy, c config.Connection, outside policy.Verd
 	row := k.policies[[2]string{p.Name, c.Name}]
 	out := Policy{
 		Name: p.Name, Connection: c.Name, Mode: string(p.Mode), Schedule: p.Schedule.Spec, Hash: p.Hash, Window: "open",
-		NextTick: moment(scheduler.NextSweep(p, c.Name, k.baseline(p.Name, c.Name), k.now).Round(time.Second)), Driven: d.by[c.Identity()] != "",
+		NextTick: moment(scheduler.NextSweep(p, c.Name, k.baseline(p.Name, c.Name), k.now).Truncate(time.Second)), Driven: d.by[c.Identity()] != "",
 		Running: sweepAt(row.Running), Last: sweepAt(row.Last),
 	}
 	if outside.Reason != "" {

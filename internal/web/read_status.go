@@ -17,7 +17,7 @@ func (s *server) status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	out := Status{
-		Version: s.Version, Now: k.now, Ledger: s.Store.Where(), ConfigHash: k.config.Hash,
+		Version: s.Version, Now: k.now, Ledger: s.Store.Where(), ConfigHash: k.config.Hash, Observe: s.Scheduler != nil && s.Scheduler.Observing(),
 		Policies: k.policyRows(d), Pauses: mapped(k.pauses, pauseOf), Halts: mapped(k.halts, haltOf),
 	}
 	if out.Policies == nil {
@@ -37,7 +37,7 @@ func (s *server) status(ctx context.Context) (Status, error) {
 	}
 	awaiting := k.awaiting(rows)
 	out.Awaiting = len(awaiting)
-	out.Attention = k.attention(out, awaiting)
+	out.Attention = k.attention(out, rows, awaiting)
 	return out, nil
 }
 

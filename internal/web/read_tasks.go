@@ -55,6 +55,7 @@ func (s *server) eta(ctx context.Context, k known, t store.TaskRow, held Task) (
 	for _, end := range store.GivenUp() {
 		f.givenUp += t.Ended[end]
 	}
+	f.alone = t.Counts[string(policy.SupersededBy)] + t.Counts[string(policy.Excluded)]
 	var err error
 	f.past, err = s.Store.TaskProgress(ctx, t.ProjectID, t.ID, k.now.Add(-etaOver))
 	return f.eta(k.now), err

@@ -43,7 +43,7 @@ func (s *server) routeReads(mux *http.ServeMux) {
 		mux.HandleFunc("GET /api/v1/"+path, s.answer(ask))
 	}
 	mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
-		answers(w.Header(), "application/yaml")
+		Answers(w.Header(), "application/yaml")
 		_, _ = w.Write(openAPI) // a reader who has gone misses nothing
 	})
 }
@@ -80,7 +80,8 @@ func (s *server) askTasks(r *http.Request, p *params) (any, error) {
 	if err := s.byTask(r.Context(), task, &f.ProjectID, &f.TaskID); err != nil {
 		return nil, err
 	}
-	return s.tasks(r.Context(), f, page)
+	list, err := s.tasks(r.Context(), f, page)
+	return found(r.Context(), s, list, err, named{policy: f.Policy, connection: f.Connection, task: task, id: f.TaskID, status: f.Status, kind: f.Type})
 }
 
 func (s *server) askTargets(r *http.Request, p *params) (any, error) {
@@ -94,7 +95,8 @@ func (s *server) askTargets(r *http.Request, p *params) (any, error) {
 	if err := s.byTask(r.Context(), task, &f.ProjectID, &f.TaskID); err != nil {
 		return nil, err
 	}
-	return s.targets(r.Context(), f, page)
+	list, err := s.targets(r.Context(), f, page)
+	return found(r.Context(), s, list, err, named{policy: f.Policy, connection: f.Connection, task: task, id: f.TaskID})
 }
 
 func (s *server) askAttempts(r *http.Request, p *params) (any, error) {
@@ -109,7 +111,8 @@ func (s *server) askAttempts(r *http.Request, p *params) (any, error) {
 	if err := s.byTask(r.Context(), task, &f.ProjectID, &f.TaskID); err != nil {
 		return nil, err
 	}
-	return s.attempts(r.Context(), f, page)
+	list, err := s.attempts(r.Context(), f, page)
+	return found(r.Context(), s, list, err, named{policy: f.Policy, connection: f.Connection, task: task, id: f.TaskID})
 }
 
 func (s *server) askSweeps(r *http.Request, p *params) (any, error) {
@@ -120,7 +123,8 @@ func (s *server) askSweeps(r *http.Request, p *params) (any, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	return s.sweeps(r.Context(), f, page)
+	list, err := s.sweeps(r.Context(), f, page)
+	return found(r.Context(), s, list, err, named{policy: f.Policy, connection: f.Connection})
 }
 
 func (s *server) askActions(r *http.Request, p *params) (any, error) {
@@ -135,7 +139,8 @@ func (s *server) askActions(r *http.Request, p *params) (any, error) {
 	if err := s.byTask(r.Context(), task, &f.ProjectID, &f.TaskID); err != nil {
 		return nil, err
 	}
-	return s.actions(r.Context(), f, page)
+	list, err := s.actions(r.Context(), f, page)
+	return found(r.Context(), s, list, err, named{policy: f.Policy, connection: f.Connection, task: task, id: f.TaskID, what: f.What})
 }
 
 // recoveryOf is how far back a recovery goes where nothing else is said.

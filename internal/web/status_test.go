@@ -117,8 +117,9 @@ func TestAttentionNamesTheWorstFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"2 connections are down (prod, edge): auth, HTTP 401, since 2026-03-01T18:00:00Z | check the key",
-		"Policy nightly is paused: policy, by ann since 2026-03-01T18:00:00Z: network works | retryd resume --policy nightly --why …",
+		"Policy nightly is paused, by ann since 2026-03-01T18:00:00Z: network works | retryd resume --policy nightly --why …",
 		"1 task is paused | retryd resume --task TASK --why …",
+		"1 device in 1 task is given up: 1 exhausted | see which and why: retryd targets --is exhausted",
 	}, r.attention(), "sweeps that failed for a connection that is down are no news, and what is down awaits no approval")
 
 	for i, name := range []string{"prod", "edge"} {
@@ -130,7 +131,7 @@ func TestAttentionNamesTheWorstFirst(t *testing.T) {
 	require.NoError(t, err)
 	r.configure(strings.ReplaceAll(estate, "max: 3", "max: 4"))
 	got := r.attention()
-	require.Len(t, got, 6)
+	require.Len(t, got, 7)
 	require.Contains(t, got[0], "The last sweep of nightly on prod (2026-03-01T17:45:00Z) was partial: task "+campaign+": HTTP 500 | the last complete one began at 2026-03-01T17:30:00Z")
 	require.Contains(t, got[1], "Another configuration than the one looked at here")
 	require.Contains(t, got[4], `Task "guarded 1" (`+guarded+`) awaits approval: 7 failed targets`)

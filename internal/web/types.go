@@ -17,6 +17,8 @@ type Problem struct { //nolint:errname // an answer first, an error by the way
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"` // what to do about it
+
+	foreign bool // not the API's, but of what stands before it
 }
 
 // Status is the overview: what goes on, and what holds it up.
@@ -25,7 +27,8 @@ type Status struct {
 	Now         time.Time    `json:"now"` // on the ledger's clock
 	Ledger      string       `json:"ledger"`
 	ConfigHash  string       `json:"config_hash"`
-	Replicas    []Replica    `json:"replicas"` // that are alive
+	Observe     bool         `json:"observe,omitempty"` // the daemon that answers runs with --observe: it sends nothing, whatever the policies say
+	Replicas    []Replica    `json:"replicas"`          // that are alive
 	Connections []Connection `json:"connections"`
 	Policies    []Policy     `json:"policies"` // a row for each policy on each of its connections
 	Pauses      []Pause      `json:"pauses"`
@@ -330,6 +333,7 @@ type Request struct {
 type Outcome struct {
 	Targets  map[string]int `json:"targets,omitempty"` // by verdict
 	Sent     map[string]int `json:"sent,omitempty"`    // attempts by answer
+	Capped   map[string]int `json:"capped,omitempty"`  // targets by the limit that would hold them back; in a dry run
 	Left     []Left         `json:"left,omitempty"`    // named targets that were not retried, at most 1000
 	Problems []string       `json:"problems,omitempty"`
 }
@@ -359,6 +363,7 @@ type Scope struct {
 	Connection string   `json:"connection,omitempty"`
 	Policy     string   `json:"policy,omitempty"`
 	Task       string   `json:"task,omitempty"`
+	Project    string   `json:"project,omitempty"` // of the task, where several have one of its id or name
 	Devices    []string `json:"devices,omitempty"` // of the task
 }
 
@@ -381,6 +386,7 @@ type Resumed struct {
 // NewApproval approves a task.
 type NewApproval struct {
 	Task       string     `json:"task"`
+	Project    string     `json:"project,omitempty"`     // needed where tasks of several could be meant
 	Policy     string     `json:"policy,omitempty"`      // needed where several could be meant
 	PolicyHash string     `json:"policy_hash,omitempty"` // that was looked at: another one is refused
 	Targets    int        `json:"targets,omitempty"`     // at most; 0 = any number
@@ -392,6 +398,7 @@ type NewApproval struct {
 // NewForgiveness lets targets begin anew: their counted attempts are 0 again.
 type NewForgiveness struct {
 	Task    string   `json:"task"`
+	Project string   `json:"project,omitempty"` // needed where tasks of several could be meant
 	Devices []string `json:"devices,omitempty"` // none = all that are Is
 	Is      string   `json:"is,omitempty"`      // exhausted, expired or permanent; empty = each of them
 	Why     string   `json:"why"`
@@ -409,6 +416,7 @@ type Forgiven struct {
 // NewRetry asks for retries by hand.
 type NewRetry struct {
 	Task       string   `json:"task"`
+	Project    string   `json:"project,omitempty"` // needed where tasks of several could be meant
 	Devices    []string `json:"devices,omitempty"`
 	AllFailed  bool     `json:"all_failed,omitempty"` // instead of devices
 	PastWindow bool     `json:"past_window,omitempty"`
