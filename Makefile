@@ -2,10 +2,14 @@
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VULN_DB ?= https://vuln.go.dev
+GORELEASER = github.com/goreleaser/goreleaser/v2@v2.15.1
+PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZ_TIME ?= 20s
-# The race detector's pointer checks take half of the time in SQLite, which is C turned into Go:
-# they stay on for everything else.
-NO_CHECKPTR = -gcflags='modernc.org/...=-d=checkptr=0'
+IMAGE_ARCHS ?= amd64 arm64
+# The race detector takes half of the time in SQLite, which is C turned into Go with locks of its own: it
+# stays on for everything else. The packages around that C are left to it too: what they make of the
+# library's generic code, such as sync.Map, the linker takes for the whole program.
+NO_RACE_IN_SQLITE = -gcflags='modernc.org/...=-d=checkptr=0' -gcflags='modernc.org/sqlite/lib=-d=checkptr=0 -race=false'
 
 .PHONY: help
 help: ## list the targets
@@ -19,6 +23,46 @@ demo: ## watch a failing fleet recover
 build: ## build bin/retryd
 	CGO_ENABLED=0 go build -trimpath -o bin/retryd ./cmd/retryd
 
+.PHONY: cross
+cross: ## build for every platform that a release is made for, and throw it away
+	@set -e; for platform in $(PLATFORMS); do echo $$platform; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -trimpath -o /dev/null ./cmd/retryd; done
+
+.PHONY: reproducible
+reproducible: ## build as a release does in two folders, without a cache, and compare the bytes
+	go test -v -count=1 -timeout 30m -run SameBytes ./deploy/release -cold
+
+.PHONY: snapshot
+snapshot: ## make in dist what a release has, and publish nothing
+	go run $(GORELEASER) release --snapshot --clean
+
+.PHONY: install
+install: ## install program, unit, man page, completions, docs: DESTDIR= PREFIX=/usr/local
+	@test -x bin/retryd || $(MAKE) build # root may have no Go
+	DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) sh deploy/packages/install.sh bin/retryd
+
+.PHONY: packages
+packages: ## build a deb and an rpm for each of ARCHS (amd64 arm64) into dist/packages
+	VERSION=$(VERSION) sh deploy/packages/build.sh $(ARCHS)
+
+.PHONY: test-systemd
+test-systemd: build ## boot Debian 12's and 13's systemd and run the deb under it; needs root, cgroup2, debootstrap
+	rm -rf dist/systemd && mkdir -p dist/systemd
+	for version in v0.0.1 v0.0.2; do VERSION=$$version sh deploy/packages/build.sh amd64 && cp dist/packages/*.deb dist/systemd/$$version.deb || exit 1; done
+	for suite in bookworm trixie; do sh deploy/systemd/real.sh $$suite dist/systemd/v0.0.1.deb dist/systemd/v0.0.2.deb || exit 1; done
+
+.PHONY: alerts
+alerts: ## write the rules of Prometheus into dist/prometheus, with links to runbooks at RUNBOOKS
+	@test -n "$(RUNBOOKS)" || { echo "say where your people read docs/runbooks: make alerts RUNBOOKS=https://wiki.example.com/retryd" >&2; exit 1; }
+	@mkdir -p $(or $(ALERTS_DIR),dist/prometheus)
+	cp deploy/prometheus/rules.yaml $(or $(ALERTS_DIR),dist/prometheus)/
+	sed 's|runbook_url: docs/runbooks/|runbook_url: $(RUNBOOKS:/=)/|' deploy/prometheus/alerts.yaml > $(or $(ALERTS_DIR),dist/prometheus)/alerts.yaml
+
+.PHONY: dashboards
+dashboards: ## write the dashboards of Grafana, and read them with Grafana's own types
+	go test -count=1 -run TheirPanels ./deploy/grafana -update
+	cd deploy/grafana/verify && go vet ./... && go test -count=1 ./...
+
 .PHONY: test
 test: ## run all tests, with the race detector
 	@command -v cc >/dev/null || { echo "make test needs a C compiler for the race detector: install gcc" >&2; exit 1; }
@@ -29,8 +73,10 @@ test: ## run all tests, with the race detector
 		echo "without a Chromium the tests of the page are left out (Debian: apt-get install chromium)" >&2
 	@test -d internal/web/testdata/node_modules || { command -v npm >/dev/null && npm ci --no-audit --no-fund --prefix internal/web/testdata; } || \
 		echo "without npm the page's check for accessibility is left out" >&2
+	@command -v promtool >/dev/null && command -v prometheus-alertmanager >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && RUNLEVEL=1 apt-get install -y -q --no-install-recommends prometheus prometheus-alertmanager; } || \
+		echo "without a Prometheus and an Alertmanager the tests of rules and dashboards are left out (Debian: apt-get install prometheus prometheus-alertmanager)" >&2
 	go vet ./...
-	go test -race $(NO_CHECKPTR) -count=1 -timeout 12m ./...
+	go test -race $(NO_RACE_IN_SQLITE) -count=1 -timeout 12m ./...
 
 .PHONY: lint
 lint: ## check format, modules and style
@@ -67,6 +113,28 @@ torture: ## kill, freeze and cut off the real binary 772 times, on SQLite and Po
 .PHONY: mutants
 mutants: ## take each guard out of a copy and see a proof fail (3 min)
 	go test -v -count=1 -timeout 30m -run Guard ./torture -mutants
+
+.PHONY: image-files
+image-files: ## build what deploy/container/Dockerfile copies into dist/image, for each of IMAGE_ARCHS
+	@rm -rf dist/image/data && mkdir -p dist/image/data && mkdir -m 0700 dist/image/data/retryd
+	@set -e; for arch in $(IMAGE_ARCHS); do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags='-s -w' -o dist/image/linux_$$arch/retryd ./cmd/retryd; \
+	done
+
+.PHONY: image
+image: IMAGE_ARCHS = $(shell go env GOARCH)
+image: image-files ## build the container image retryd:local, with docker or buildah
+	@args="--build-arg TARGETARCH=$(IMAGE_ARCHS) --build-arg VERSION=$$(dist/image/linux_$(IMAGE_ARCHS)/retryd version | cut -d' ' -f2) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t retryd:local -f deploy/container/Dockerfile dist/image"; \
+	if docker info >/dev/null 2>&1; then docker build $$args; else buildah build --isolation chroot --format docker $$args; fi
+
+.PHONY: chart-files
+chart-files: ## bring the chart's copies of rules, dashboards and schema up to date
+	cd deploy/kubernetes/verify && go test -count=1 -run Copies -update .
+
+.PHONY: test-deploy
+test-deploy: ## test the image, the chart, the kustomization and the dashboards' types; needs buildah (Debian: apt-get install buildah)
+	cd deploy/kubernetes/verify && go vet ./... && go test -count=1 -timeout 10m ./...
+	cd deploy/grafana/verify && go vet ./... && go test -count=1 ./...
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for FUZZ_TIME (20s)
