@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,6 +24,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"retryd/internal/chromiumtest"
 	"retryd/internal/emulator"
 	"retryd/internal/iotda"
 )
@@ -63,31 +63,11 @@ func newBrowsed(t *testing.T) *browsed {
 
 // newTab starts a browser, whose tab tells of what happens in it.
 func newTab(t *testing.T, hear func(any)) context.Context {
-	path := ""
-	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil && path == "" {
-			path = found
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium is here: install one (Debian: apt-get install chromium), or name its program in CHROMIUM")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-dev-shm-usage", true))
-	allocated, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	ctx, quit := chromedp.NewContext(allocated)
-	t.Cleanup(quit)
+	ctx := chromiumtest.Start(t)
 	require.NoError(t, chromedp.Listen(ctx, hear))
-	require.NoError(t, chromedp.Do(ctx, enable(network.Enable, network.EnableParams{}), enable(log.Enable, cdp.Empty{}), enable(runtime.Enable, cdp.Empty{})))
+	require.NoError(t, chromedp.Do(ctx, chromiumtest.Command(network.Enable, network.EnableParams{}), chromiumtest.Command(log.Enable, cdp.Empty{}),
+		chromiumtest.Command(runtime.Enable, cdp.Empty{})))
 	return ctx
-}
-
-func enable[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, c, params)
-		return err
-	})
 }
 
 func (b *browsed) hear(event any) {

@@ -15,17 +15,18 @@ import (
 
 // arrows are the imports between the packages that are allowed; cmd may import all.
 var arrows = map[string][]string{
-	"iotda":       {},
-	"metrics":     {},
-	"policy":      {"iotda"},
-	"iotdaclient": {"iotda"},
-	"emulator":    {"iotda"},
-	"pgtest":      {},
-	"config":      {"policy"},
-	"store":       {"policy"},
-	"notify":      {"store"},
-	"scheduler":   {"iotda", "iotdaclient", "metrics", "policy", "store"},
-	"web":         {"config", "iotda", "policy", "scheduler", "store"},
+	"iotda":        {},
+	"metrics":      {},
+	"policy":       {"iotda"},
+	"iotdaclient":  {"iotda"},
+	"emulator":     {"iotda"},
+	"pgtest":       {},
+	"chromiumtest": {},
+	"config":       {"policy"},
+	"store":        {"policy"},
+	"notify":       {"store"},
+	"scheduler":    {"iotda", "iotdaclient", "metrics", "policy", "store"},
+	"web":          {"config", "iotda", "policy", "scheduler", "store"},
 }
 
 // impure is what the package of pure decisions may not use.

@@ -33,8 +33,7 @@ func (k known) attention(s Status, tasks, awaiting []store.TaskRow) []Attention 
 
 // lost are targets that are given up, of tasks that have not come to their end.
 func lost(tasks []store.TaskRow) []Attention {
-	in, all, ends := 0, 0, map[string]int{}
-	link := "/tasks"
+	in, all, ends, link := 0, 0, map[string]int{}, ""
 	for _, t := range tasks {
 		n := 0
 		for _, end := range store.GivenUp() { // no more than still read Fail: some may be mended, and that not be seen yet
@@ -53,11 +52,10 @@ func lost(tasks []store.TaskRow) []Attention {
 			do = append(do, "retryd targets --is "+end)
 		}
 	}
-	switch in {
-	case 0:
+	if in == 0 {
 		return nil
-	case 1:
-	default:
+	}
+	if in > 1 {
 		link = "/tasks"
 	}
 	is := " are"

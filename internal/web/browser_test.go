@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,31 +20,14 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
+
+	"retryd/internal/chromiumtest"
 )
 
 // chromium is a headless browser.
 type chromium struct{ ctx context.Context }
 
-func startChromium(t *testing.T) chromium {
-	path := ""
-	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil && name != "" {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium is here: install one (Debian: apt-get install chromium), or name its program in CHROMIUM")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-dev-shm-usage", true))
-	allocated, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	ctx, quit := chromedp.NewContext(allocated)
-	t.Cleanup(quit)
-	require.NoError(t, chromedp.Do(ctx))
-	return chromium{ctx}
-}
+func startChromium(t *testing.T) chromium { return chromium{chromiumtest.Start(t)} }
 
 // tab is a tab of the browser, and all that it has complained about.
 type tab struct {
@@ -62,20 +44,12 @@ func (s *site) tab(t *testing.T, browser chromium, width, height int64, scheme s
 	t.Cleanup(stop)
 	b := &tab{t: t, ctx: ctx, site: s}
 	require.NoError(t, chromedp.Listen(ctx, b.hear))
-	b.do(command(network.Enable, network.EnableParams{}), command(log.Enable, cdp.Empty{}), command(runtime.Enable, cdp.Empty{}),
+	b.do(chromiumtest.Command(network.Enable, network.EnableParams{}), chromiumtest.Command(log.Enable, cdp.Empty{}), chromiumtest.Command(runtime.Enable, cdp.Empty{}),
 		chromedp.EmulateViewport(width, height, func(p *emulation.SetDeviceMetricsOverrideParams, _ *emulation.SetTouchEmulationEnabledParams) {
 			p.Mobile = width < 500
 		}),
-		command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
+		chromiumtest.Command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
 	return b
-}
-
-// command is a command of the browser's protocol, as an action.
-func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, c, params)
-		return err
-	})
 }
 
 func (b *tab) hear(event any) {

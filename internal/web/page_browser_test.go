@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
+	"retryd/internal/chromiumtest"
 	"retryd/internal/emulator"
 	"retryd/internal/store"
 	"retryd/internal/web"
@@ -237,7 +238,7 @@ func withoutAScript(t *testing.T, browser chromium) {
 	s := siteFor(t, ann)
 	s.week()
 	b := s.tab(t, browser, 1280, 900, "light")
-	b.do(command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
+	b.do(chromiumtest.Command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
 	b.open("/tasks/" + project + "/" + campaign)
 	html, err := chromedp.Run(b.ctx, chromedp.OuterHTML(chromedp.CSS("html")))
 	require.NoError(t, err)
@@ -252,7 +253,7 @@ func printedIsTheContent(t *testing.T, browser chromium) {
 	s := siteFor(t, ann)
 	s.week()
 	b := s.tab(t, browser, 800, 1100, "dark")
-	b.do(command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}))
+	b.do(chromiumtest.Command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}))
 	b.open("/")
 	b.picture("print")
 	require.Equal(t, "rgb(255, 255, 255)", tells[string](b, `getComputedStyle(document.body).backgroundColor`))

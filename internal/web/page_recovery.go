@@ -43,9 +43,5 @@ func (r recoveryPage) Lost() map[string]int {
 	return lost
 }
 
-func (r recoveryPage) GivenUp() (n int) {
-	for _, count := range r.Lost() {
-		n += count
-	}
-	return n
-}
+// GivenUp is how many that are.
+func (r recoveryPage) GivenUp() int { return lostOf(r.Ends) }

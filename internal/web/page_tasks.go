@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"retryd/internal/store"
@@ -39,7 +38,7 @@ type taskPage struct {
 
 // GivenUp tells whether some of its targets are.
 func (t taskPage) GivenUp() bool {
-	return slices.ContainsFunc(store.GivenUp(), func(end string) bool { return t.Ended[end] > 0 })
+	return lostOf(t.Ended) > 0
 }
 
 // holds are what people, and halts, hold back in one place.

@@ -52,11 +52,21 @@ func (s *server) eta(ctx context.Context, k known, t store.TaskRow, held Task) (
 	if held.Held != "" && held.Held != string(policy.OutsideWindow) { // windows are in the rate of a day already
 		f.held = plainly(held.Held) + " (" + held.HeldBy + ")"
 	}
-	for _, end := range store.GivenUp() {
-		f.givenUp += t.Ended[end]
-	}
-	f.alone = t.Counts[string(policy.SupersededBy)] + t.Counts[string(policy.Excluded)]
+	f.givenUp, f.alone = lostOf(t.Ended), leftAlone(t.Counts)
 	var err error
 	f.past, err = s.Store.TaskProgress(ctx, t.ProjectID, t.ID, k.now.Add(-etaOver))
 	return f.eta(k.now), err
+}
+
+// lostOf is how many targets are given up, of those that have come to each end.
+func lostOf(ends map[string]int) (n int) {
+	for _, end := range store.GivenUp() {
+		n += ends[end]
+	}
+	return n
+}
+
+// leftAlone is how many targets their task is not to upgrade, of those by reason.
+func leftAlone(counts map[string]int) int {
+	return counts[string(policy.SupersededBy)] + counts[string(policy.Excluded)]
 }
