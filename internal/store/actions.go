@@ -19,6 +19,10 @@ type Action struct {
 	Policy, Connection          string // names
 	ProjectID, TaskID, DeviceID string
 
+	// Outcome says what retries that were asked for have come to; empty = nothing yet, or it asked for none.
+	Outcome string
+	request int64 // to retry, that it asked for; 0 = none
+
 	// Key makes it happen once: asked for again under the same key, it gives what it gave then. Empty
 	// = it has none. Fingerprint tells whether the same is asked for.
 	Key, Fingerprint string
@@ -108,8 +112,8 @@ func act(ctx context.Context, tx *tx, a Action, answer any) error {
 		text = string(data)
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO actions
-		(at, who, source, what, subject, why, policy, connection, project_id, task_id, device_id, key, fingerprint, answer)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		micros(tx.now), a.Who, a.Source, a.What, a.Subject, a.Why, a.Policy, a.Connection, a.ProjectID, a.TaskID, a.DeviceID, a.Key, a.Fingerprint, text)
+		(at, who, source, what, subject, why, policy, connection, project_id, task_id, device_id, request, key, fingerprint, answer)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		micros(tx.now), a.Who, a.Source, a.What, a.Subject, a.Why, a.Policy, a.Connection, a.ProjectID, a.TaskID, a.DeviceID, a.request, a.Key, a.Fingerprint, text)
 	return err
 }

@@ -129,7 +129,7 @@ func TestATargetThatIsForgivenBeginsAnew(t *testing.T) {
 		closed(t, s, "spent")
 		attempt(t, s, "open", 0, policy.Accepted)
 		f := store.Forgiveness{ProjectID: project, TaskID: task, Devices: []string{"failed", "recovered", "spent", "open", "stranger"}}
-		want := store.Forgiven{Devices: []string{"failed", "spent"}, Left: []store.Dropped{
+		want := store.Forgiven{Devices: []string{"failed", "spent"}, Going: []string{"failed"}, Left: []store.Dropped{
 			{DeviceID: "open", Why: "an attempt of it is open"}, {DeviceID: "recovered", Why: "it has come to its end: recovered"},
 			{DeviceID: "stranger", Why: "it has never been retried in this task"},
 		}}
@@ -165,7 +165,7 @@ func TestATargetThatIsForgivenBeginsAnew(t *testing.T) {
 		actions, _, err := s.ListActions(t.Context(), store.ActionFilter{What: "forgive"}, store.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, actions, 1)
-		require.Equal(t, "2 targets in task "+task, actions[0].Subject)
+		require.Equal(t, "2 targets in task "+task+": failed, spent", actions[0].Subject)
 	})
 }
 

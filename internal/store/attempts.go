@@ -27,7 +27,7 @@ func (s *Store) OpenTasks(ctx context.Context, projectID string) (tasks []OpenTa
 		tasks = append(tasks, t)
 		return nil
 	}, `SELECT task_id, min(task_type), count(*),
-			coalesce((SELECT identity FROM tasks WHERE tasks.project_id = attempts.project_id AND tasks.task_id = attempts.task_id), '') FROM attempts
+			coalesce((SELECT identity FROM tasks WHERE tasks.project_id = attempts.project_id AND tasks.task_id = attempts.task_id), '') FROM attempts @by_open_task
 		WHERE project_id = ? AND `+openStates+` AND state <> 'claimed'
 		GROUP BY project_id, task_id ORDER BY task_id DESC`, projectID)
 	if err != nil {

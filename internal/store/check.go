@@ -94,7 +94,7 @@ func (s *Store) Check(ctx context.Context, deep bool) ([]Finding, error) {
 		}
 	}
 	for _, look := range []func(context.Context) error{
-		func(ctx context.Context) error { return c.integrity(ctx, deep) }, c.schema, c.targets, c.twice, c.orphans, c.claims, c.words, c.sums,
+		func(ctx context.Context) error { return c.integrity(ctx, deep) }, c.schema, c.targets, c.twice, c.orphans, c.settled, c.claims, c.words, c.sums,
 	} {
 		err := look(ctx)
 		if sick := (*driver.Error)(nil); Damaged(err) && errors.As(err, &sick) {
@@ -153,7 +153,7 @@ func (c *check) targets(ctx context.Context) error {
 		c.target(t)
 		return err
 	}, `SELECT t.project_id, t.task_id, t.device_id, last_n, counted, forgiven_n, closed_n, count(a.n), coalesce(min(a.n), 0), coalesce(max(a.n), 0),
-			count(*) FILTER (WHERE a.n > forgiven_n AND a.state <> 'released'), count(*) FILTER (WHERE a.n <> last_n AND a.`+openStates+`)
+			count(*) FILTER (WHERE a.n > forgiven_n AND a.state <> 'released'), count(*) FILTER (WHERE a.n <> last_n AND a.`+openWords+`)
 		FROM targets t LEFT JOIN attempts a ON a.project_id = t.project_id AND a.task_id = t.task_id AND a.device_id = t.device_id
 		GROUP BY t.project_id, t.task_id, t.device_id`)
 }
@@ -196,8 +196,8 @@ func (c *check) twice(ctx context.Context) error {
 		err := rows.Scan(&project, &what, &n)
 		c.find(FoundTwice, fmt.Sprintf("project %s, %s", project, what), "%d attempts are open at once", n)
 		return err
-	}, `SELECT project_id, 'device ' || device_id, count(*) FROM attempts WHERE `+openStates+` AND device_id <> '*' GROUP BY project_id, device_id HAVING count(*) > 1
-		UNION ALL SELECT project_id, 'task ' || task_id || ' as a whole', count(*) FROM attempts WHERE `+openStates+` AND device_id = '*' GROUP BY project_id, task_id HAVING count(*) > 1`)
+	}, `SELECT project_id, 'device ' || device_id, count(*) FROM attempts WHERE `+openWords+` AND device_id <> '*' GROUP BY project_id, device_id HAVING count(*) > 1
+		UNION ALL SELECT project_id, 'task ' || task_id || ' as a whole', count(*) FROM attempts WHERE `+openWords+` AND device_id = '*' GROUP BY project_id, task_id HAVING count(*) > 1`)
 }
 
 func (c *check) orphans(ctx context.Context) error {
@@ -207,7 +207,7 @@ func (c *check) orphans(ctx context.Context) error {
 		err := rows.Scan(&t.ProjectID, &t.TaskID, &t.DeviceID, &n)
 		c.find(FoundOrphan, place(t), "attempt %d is open, and the target has no record", n)
 		return err
-	}, `SELECT project_id, task_id, device_id, n FROM attempts a WHERE `+openStates+` AND NOT EXISTS (
+	}, `SELECT project_id, task_id, device_id, n FROM attempts a WHERE `+openWords+` AND NOT EXISTS (
 			SELECT 1 FROM targets t WHERE t.project_id = a.project_id AND t.task_id = a.task_id AND t.device_id = a.device_id)`)
 }
 
@@ -224,6 +224,26 @@ func (c *check) claims(ctx context.Context) error {
 		return err
 	}, `SELECT project_id, task_id, device_id, n, send_by FROM attempts JOIN leases ON leases.budget = attempts.budget
 		WHERE state = 'claimed' AND send_by < ? AND holder <> '' AND expires_at > ?`, micros(now.Add(-time.Hour)), micros(now))
+}
+
+// openWords is openStates by what an attempt is called, which the indices do not go by.
+const openWords = `state IN ('claimed', 'accepted', 'unknown')`
+
+// settled looks for attempts that are open by their state and not by when they were settled, or the other way.
+func (c *check) settled(ctx context.Context) error {
+	return each(ctx, c, func(rows *sql.Rows) error {
+		var t policy.Target
+		var n int
+		var state string
+		var at int64
+		err := rows.Scan(&t.ProjectID, &t.TaskID, &t.DeviceID, &n, &state, &at)
+		what := "was never settled"
+		if at > 0 {
+			what = "was settled at " + stamp(fromMicros(at))
+		}
+		c.find(FoundNumbers, place(t), "attempt %d is %s, and %s", n, state, what)
+		return err
+	}, `SELECT project_id, task_id, device_id, n, state, settled_at FROM attempts WHERE (`+openWords+`) <> (`+openStates+`)`)
 }
 
 // words are all that retryd writes into a column.

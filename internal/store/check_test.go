@@ -75,6 +75,8 @@ func TestEachThingThatIsWrongWithALedgerIsFound(t *testing.T) {
 				store.Finding{Kind: store.FoundNumbers, Where: where + "d", What: "of the attempts -5 to 3 only 3 are on record"}},
 			{`UPDATE attempts SET state = 'accepted'` + of + ` AND n = 1`, `UPDATE attempts SET state = 'rejected'` + of + ` AND n = 1`, 0,
 				store.Finding{Kind: store.FoundNumbers, Where: where + "d", What: "an attempt before the last is open"}},
+			{`UPDATE attempts SET settled_at = 0` + of + ` AND n = 1`, `UPDATE attempts SET settled_at = answered_at` + of + ` AND n = 1`, 0,
+				store.Finding{Kind: store.FoundNumbers, Where: where + "d", What: "attempt 1 is rejected, and was never settled"}},
 			{`UPDATE targets SET last_n = 9, counted = 8, forgiven_n = 2 WHERE device_id = 'open'; DELETE FROM attempts WHERE device_id = 'open'`,
 				`UPDATE targets SET last_n = 9, counted = 7, forgiven_n = 2 WHERE device_id = 'open'`, 0,
 				store.Finding{Kind: store.FoundHigh, Where: where + "open", What: "8 attempts are counted, and 7 were made since it was forgiven"}},
@@ -93,10 +95,10 @@ func TestEachThingThatIsWrongWithALedgerIsFound(t *testing.T) {
 			{`ALTER TABLE ticks ADD COLUMN more TEXT`, `ALTER TABLE ticks DROP COLUMN more`, 0,
 				store.Finding{Kind: store.FoundSchema}},
 			{`DROP INDEX attempts_open_whole; CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id, n)
-				WHERE state IN ('claimed', 'accepted', 'unknown') AND device_id = '*'`,
+				WHERE settled_at = 0 AND device_id = '*'`,
 				`DROP INDEX attempts_open_whole; ` + openWhole, 0, store.Finding{Kind: store.FoundSchema}},
 			{`DROP INDEX attempts_open_whole; CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id)
-				WHERE state IN ('claimed', 'accepted') AND device_id = '*'`,
+				WHERE settled_at = 0 AND state = 'accepted' AND device_id = '*'`,
 				`DROP INDEX attempts_open_whole; ` + openWhole, 0, store.Finding{Kind: store.FoundSchema}},
 			{`DROP INDEX attempts_open_device`, ``, 0,
 				store.Finding{Kind: store.FoundSchema, Where: "index attempts_open_device", What: "it is missing"}},
@@ -192,5 +194,4 @@ func TestACopyIsWholeThoughTheLedgerIsWrittenMeanwhile(t *testing.T) {
 }
 
 // openWhole is as the migrations have it.
-const openWhole = `CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id)
-    WHERE state IN ('claimed', 'accepted', 'unknown') AND device_id = '*'`
+const openWhole = `CREATE UNIQUE INDEX attempts_open_whole ON attempts (project_id, task_id) WHERE settled_at = 0 AND device_id = '*'`

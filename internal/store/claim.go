@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -83,9 +84,6 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 				dropped = append(dropped, Dropped{candidate.DeviceID, why})
 				continue
 			}
-			if err := c.insert(ctx, tx, candidate, s.held(), now); err != nil {
-				return fmt.Errorf("claim %s: %w", candidate.DeviceID, err)
-			}
 			claimed = append(claimed, Claimed{candidate.DeviceID, candidate.LastN + 1})
 			left -= takes
 			r := known[candidate.DeviceID]
@@ -94,6 +92,9 @@ func (s *Store) Claim(ctx context.Context, c Claim) (claimed []Claimed, dropped 
 			}
 			r.OpenTask = c.TaskID // named twice, it is claimed once
 			known[candidate.DeviceID] = r
+		}
+		if err := c.insert(ctx, tx, claimed, s.held()); err != nil {
+			return fmt.Errorf("claim targets of task %s: %w", c.TaskID, err)
 		}
 		return nil
 	})
@@ -119,25 +120,54 @@ func refuse(r Record, c Candidate) string {
 	return ""
 }
 
-func (c Claim) insert(ctx context.Context, tx *tx, candidate Candidate, by Lease, now time.Time) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO targets
+// insert writes attempts, however many in two statements.
+func (c Claim) insert(ctx context.Context, tx *tx, claimed []Claimed, by Lease) error {
+	if len(claimed) == 0 {
+		return nil
+	}
+	rows, err := keysOf(claimed)
+	if err != nil {
+		return err
+	}
+	if err := unpass(ctx, tx, c.ProjectID, c.TaskID); err != nil {
+		return err
+	}
+	now := micros(tx.now)
+	_, err = tx.ExecContext(ctx, `INSERT INTO targets
 		(project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)
+		SELECT ?, ?, value ->> 'd', ?, ?, ?, CAST(value ->> 'n' AS BIGINT), 1, CAST(? AS BIGINT) FROM @each WHERE TRUE
 		ON CONFLICT (project_id, task_id, device_id) DO UPDATE SET
 			policy = excluded.policy, connection = excluded.connection, last_n = excluded.last_n,
 			first_at = CASE WHEN targets.counted = 0 THEN excluded.first_at ELSE targets.first_at END,
 			counted = targets.counted + 1`,
-		c.ProjectID, c.TaskID, candidate.DeviceID, c.TaskType, c.Policy, c.Connection, candidate.LastN+1, micros(now))
+		c.ProjectID, c.TaskID, c.TaskType, c.Policy, c.Connection, now, rows)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO attempts
 		(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers, budget, token, asked_by)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		c.ProjectID, c.TaskID, candidate.DeviceID, candidate.LastN+1, policy.Claimed, c.TaskType, c.Policy, c.Connection,
-		micros(c.Tick), micros(now), micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails,
-		max(1, len(c.Covers)), newCover(c.Covers), by.Budget, by.Token, c.AskedBy)
+		SELECT ?, ?, value ->> 'd', CAST(value ->> 'n' AS BIGINT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM @each`,
+		c.ProjectID, c.TaskID, policy.Claimed, c.TaskType, c.Policy, c.Connection,
+		micros(c.Tick), now, micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails,
+		max(1, len(c.Covers)), newCover(c.Covers), by.Budget, by.Token, c.AskedBy, rows)
 	return err
+}
+
+// keysOf gives attempts as a statement takes them for @each.
+func keysOf(claimed []Claimed) (string, error) {
+	type key struct {
+		Device string `json:"d"`
+		N      int    `json:"n"`
+	}
+	keys := make([]key, len(claimed))
+	for i, c := range claimed {
+		keys[i] = key{clean(c.DeviceID), c.N}
+	}
+	rows, err := json.Marshal(keys)
+	if err != nil {
+		return "", fmt.Errorf("name the attempts: %w", err)
+	}
+	return string(rows), nil
 }
 
 // covered says why a claim of a whole task cannot be made: one of its devices has an open
@@ -161,7 +191,7 @@ func (c Claim) covered(ctx context.Context, tx *tx, now time.Time) (string, erro
 		}
 	}
 	var open int
-	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE project_id = ? AND task_id = ? AND `+openStates, c.ProjectID, c.TaskID).Scan(&open)
+	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts @by_open_task WHERE project_id = ? AND task_id = ? AND `+openStates, c.ProjectID, c.TaskID).Scan(&open)
 	if err == nil && open > 0 {
 		return fmt.Sprintf("the task has %d open attempts", open), nil
 	}

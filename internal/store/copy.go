@@ -38,6 +38,9 @@ func copyTo(ctx context.Context, db *db, file string) (err error) {
 			_ = os.Remove(file) // half a copy would be taken for one
 		}
 	}()
+	if err := handOver(f); err != nil {
+		return fmt.Errorf("copy the ledger: %w", err)
+	}
 	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, file)
 	if err = errors.Join(explain(err), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("copy the ledger to %s: %w", file, err)

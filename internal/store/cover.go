@@ -86,7 +86,7 @@ func addWhole(ctx context.Context, q queryer, projectID, taskID string, devices 
 			}
 		}
 		return nil
-	}, `SELECT task_id, n, claimed_at, covers FROM attempts WHERE project_id = ? AND device_id = '*' AND `+openStates, projectID)
+	}, `SELECT task_id, n, claimed_at, covers FROM attempts @by_open_whole WHERE project_id = ? AND device_id = '*' AND `+openStates, projectID)
 	if err != nil {
 		return fmt.Errorf("read the open attempts of whole tasks: %w", err)
 	}

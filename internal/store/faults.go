@@ -33,8 +33,8 @@ var postgresRemedies = map[string]string{
 	"42501": "the user of store.url lacks a right",
 	"57P01": "the database is being stopped",
 	"55P03": "another session keeps the ledger locked",
-	"XX001": "the database is damaged: stop retryd, and restore a backup as docs/ledger.md says",
-	"XX002": "an index of the database is damaged: REINDEX it, then run `retryd ledger check`",
+	"XX001": "the database is damaged: stop retryd, restore a backup as docs/ledger.md says, and start it again",
+	"XX002": "an index of the database is damaged: REINDEX it, run `retryd ledger check`, then restart retryd",
 }
 
 // Damaged tells whether an error is that the ledger itself is damaged, which no waiting mends.

@@ -3,10 +3,18 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/user"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 )
+
+// ErrNoFolder is in the chain of the error for a ledger whose folder is not there.
+var ErrNoFolder = errors.New("its folder does not exist")
 
 // tryFolder writes a file in the ledger's folder and takes it away again. The files that are there may be
 // writable where the folder is not, as on a volume that came with another owner: SQLite would then
@@ -40,4 +48,68 @@ func remedy(folder string, err error) string {
 		return fmt.Sprintf("retryd runs as uid %d and gid %d: give it that folder (chown %[1]d:%[2]d %[3]s), or another one (store.url)", os.Getuid(), os.Getgid(), folder)
 	}
 	return "make it one that can be, or set store.url"
+}
+
+// mayOpen looks whether we may open the ledger's file and those beside it. SQLite would say of each of them that it
+// cannot be opened, or is read-only, and not which or whose. They are not opened for that: to close one again would
+// take from this process the locks that it may have on it already [fcntl(2)].
+func mayOpen(path string, write bool) error {
+	for _, file := range []string{path, path + "-wal", path + "-shm", path + ".lock"} {
+		if err := access(file, write); errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("%s: %w%s", file, err, whose(path, file))
+		}
+	}
+	return nil
+}
+
+// whose says whom a file belongs to that we may not open, and what to do.
+func whose(path, file string) string {
+	info, err := os.Stat(file)
+	what := "it"
+	if err != nil { // its folder lets nobody else in
+		what = "the folder " + filepath.Dir(file)
+		info, err = os.Stat(filepath.Dir(file))
+	}
+	if err != nil {
+		return ""
+	}
+	uid, _, known := ownerOf(info)
+	if !known {
+		return ""
+	}
+	owner, own := userName(uid), userName(os.Geteuid())
+	if uid == os.Geteuid() {
+		return fmt.Sprintf("; %s belongs to user %s, as which retryd runs, with mode %04o: chmod u+rw %s", what, owner, info.Mode().Perm(), file)
+	}
+	text := fmt.Sprintf("; %s belongs to user %s, and retryd runs here as %s: run it as %[2]s (sudo -u %[2]s retryd …)", what, owner, own)
+	if what != "it" {
+		return text
+	}
+	var all []string
+	for _, name := range []string{path, path + "-wal", path + "-shm", path + ".lock"} {
+		if _, err := os.Stat(name); err == nil {
+			all = append(all, name)
+		}
+	}
+	return fmt.Sprintf("%s, or, where the ledger is %[2]s's, give it back: sudo chown %[2]s: %[3]s", text, own, strings.Join(all, " "))
+}
+
+// userName gives a user as sudo and chown take it; a number of their own, where it has no name.
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(uid)
+}
+
+// makeLock makes the file of the lock, which is to be the owner's of the folder.
+func makeLock(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(handOver(f), f.Close())
 }

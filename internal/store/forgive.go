@@ -25,6 +25,7 @@ func GivenUp() []string {
 // Forgiven is what came of it.
 type Forgiven struct {
 	Devices []string  // that begin anew, policy.WholeTask among them where its attempts counted for each
+	Going   []string  // of those: they were not given up, and would have been retried without this
 	Left    []Dropped // named, or open, and left as they are
 	Again   bool      `json:"-"` // it is the answer of the first time
 }
@@ -49,12 +50,15 @@ func (s *Store) Forgive(ctx context.Context, a Action, f Forgiveness) (Forgiven,
 		if err != nil {
 			return Forgiven{}, nil, fmt.Errorf("forgive: %w", err)
 		}
+		if err := unpass(ctx, tx, f.ProjectID, f.TaskID); err != nil {
+			return Forgiven{}, nil, fmt.Errorf("forgive: %w", err)
+		}
 		for i, device := range r.Devices {
 			tx.end(policy.Target{ProjectID: f.ProjectID, TaskID: f.TaskID, DeviceID: device}, ends[i], -1)
 		}
-		a.ProjectID, a.TaskID, a.Subject = f.ProjectID, f.TaskID, fmt.Sprintf("%d targets in task %s", len(r.Devices), f.TaskID)
+		a.ProjectID, a.TaskID, a.Subject = f.ProjectID, f.TaskID, devicesIn(f.TaskID, r.Devices)
 		if len(r.Devices) == 1 {
-			a.DeviceID, a.Subject = r.Devices[0], "device "+r.Devices[0]+" in task "+f.TaskID
+			a.DeviceID = r.Devices[0]
 		}
 		return r, []Action{a}, nil
 	})
@@ -105,6 +109,9 @@ func (f Forgiveness) look(ctx context.Context, q queryer) (r Forgiven, ends []st
 		switch why := f.leaves(counted, ended, open || wholeOpen, whole && !all); {
 		case why == "":
 			r.Devices, ends = append(r.Devices, device), append(ends, ended)
+			if ended == "" {
+				r.Going = append(r.Going, device)
+			}
 		case len(f.Devices) > 0 || f.Is == "" || ended == f.Is:
 			r.Left = append(r.Left, Dropped{device, why})
 		}

@@ -390,7 +390,7 @@ func TestUsageCountsWhatIsInUseNow(t *testing.T) {
 		one(task, "released", policy.Released, nil)
 		one(task, "recovers", policy.Accepted, nil)
 		settle(t, s, "recovers", policy.Recovered)
-		p2 := &policy.Policy{Halt: halt, Limits: policy.Limits{InFlightFor: time.Hour}}
+		p2 := &policy.Policy{Halt: halt, Limits: policy.Limits{TargetsPerSweep: 9, InFlight: 9, InFlightFor: time.Hour, Ramp: policy.Ramp{Initial: 1}}}
 		usage, err := s.Usage(t.Context(), scope(task), p2, tick)
 		require.NoError(t, err)
 		require.Equal(t, policy.Usage{Claimed: 4, InFlight: 2, Open: 1, Recovered: 1, ApprovalCap: -1}, usage)
@@ -403,5 +403,8 @@ func TestUsageCountsWhatIsInUseNow(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, usage.Recovered, "that was before the window")
 		require.Zero(t, usage.Claimed, "that was another sweep")
+		usage, err = s.Usage(t.Context(), scope(task), &policy.Policy{Halt: halt}, tick)
+		require.NoError(t, err)
+		require.Equal(t, policy.Usage{ApprovalCap: -1}, usage, "nothing is held to anything")
 	})
 }

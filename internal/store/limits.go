@@ -4,39 +4,52 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"retryd/internal/policy"
 )
 
-const openStates = `state IN ('claimed', 'accepted', 'unknown')`
+// openStates selects attempts in one of these states: claimed, accepted, unknown.
+const openStates = `settled_at = 0`
 
-// Usage gives how much of the policy's limits is in use for a task, in the sweep of tick.
+// Usage gives how much of the policy's limits is in use for a task, in the sweep of tick; of a limit that
+// it does not have, 0.
 func (s *Store) Usage(ctx context.Context, sc Scope, p *policy.Policy, tick time.Time) (u policy.Usage, err error) {
 	now := s.Now()
-	// What waits for its device longer than that is no sign of a bad package.
-	recent := micros(now.Add(-p.Limits.InFlightFor))
-	if p.Limits.InFlightFor <= 0 {
-		recent = 0
+	sums, args := make([]string, 0, 3), []any{}
+	sum := func(used bool, where string, values ...any) {
+		if !used { // it would be summed up for nothing, in each wave
+			sums = append(sums, `0`)
+			return
+		}
+		sums, args = append(sums, `(SELECT coalesce(sum(weight), 0) FROM attempts `+where+`)`), append(args, values...)
 	}
-	err = s.read.QueryRowContext(ctx, `SELECT
-			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE policy = ? AND connection = ? AND tick = ? AND state <> 'released'),
-			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND policy = ? AND connection = ? AND `+openStates+` AND claimed_at >= ?),
-			(SELECT coalesce(sum(weight), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND `+openStates+` AND claimed_at >= ?)`,
-		sc.Policy, sc.Connection, micros(tick), sc.ProjectID, sc.Policy, sc.Connection, recent, sc.ProjectID, sc.TaskID, recent).
-		Scan(&u.Claimed, &u.InFlight, &u.Open)
-	if err != nil {
-		return u, fmt.Errorf("count what is in flight: %w", err)
+	// What waits for its device longer than that is no sign of a bad package.
+	open, recent := `@by_made`, micros(now.Add(-p.Limits.InFlightFor))
+	if p.Limits.InFlightFor <= 0 {
+		open, recent = `@by_open_task`, 0
 	}
 	since, afterHalt, err := s.haltsSince(ctx, s.read, sc, now.Add(-p.Halt.Window), now)
 	if err != nil {
 		return u, err
 	}
 	u.AfterHalt = afterHalt
-	o, err := outcomes(ctx, s.read, sc, p.Halt.On, true, since, nil)
-	u.Recovered = o.Recovered
-	if err != nil {
-		return u, err
+	ramp := p.Limits.Ramp.Initial > 0 || afterHalt
+	// No attempt is older than its tick, but for a clock that was put back meanwhile.
+	sum(p.Limits.TargetsPerSweep > 0, `@by_made WHERE policy = ? AND connection = ? AND claimed_at >= ? AND tick = ? AND state <> 'released'`,
+		sc.Policy, sc.Connection, micros(tick.Add(-time.Hour)), micros(tick))
+	sum(p.Limits.InFlight > 0, open+` WHERE project_id = ? AND policy = ? AND connection = ? AND `+openStates+` AND claimed_at >= ?`,
+		sc.ProjectID, sc.Policy, sc.Connection, recent)
+	sum(ramp, `@by_open_task WHERE project_id = ? AND task_id = ? AND `+openStates+` AND claimed_at >= ?`, sc.ProjectID, sc.TaskID, recent)
+	if err := s.read.QueryRowContext(ctx, `SELECT `+strings.Join(sums, ", "), args...).Scan(&u.Claimed, &u.InFlight, &u.Open); err != nil {
+		return u, fmt.Errorf("count what is in flight: %w", err)
+	}
+	if ramp {
+		o, err := outcomes(ctx, s.read, sc, p.Halt.On, true, since, nil)
+		if u.Recovered = o.Recovered; err != nil {
+			return u, err
+		}
 	}
 	u.ApprovalCap = -1
 	if sc.NeedsApproval {
@@ -84,16 +97,16 @@ func outcomes(ctx context.Context, q queryer, sc Scope, classes []policy.CauseCl
 	if err != nil {
 		return o, fmt.Errorf("name the outcomes: %w", err)
 	}
-	where, args := `policy = ? AND connection = ?`, []any{sc.Policy, sc.Connection}
+	where, args := `@by_policy WHERE policy = ? AND connection = ?`, []any{sc.Policy, sc.Connection}
 	if task {
-		where, args = `project_id = ? AND task_id = ?`, []any{sc.ProjectID, sc.TaskID}
+		where, args = `@by_outcomes WHERE project_id = ? AND task_id = ?`, []any{sc.ProjectID, sc.TaskID}
 	}
 	// A device that was retried twice counts once, by how it ended last.
 	query := `SELECT count(*) FILTER (WHERE state = 'recovered'),
 			count(*) FILTER (WHERE state IN ('failed', 'rejected') AND class IN (@list))
 		FROM (SELECT state, class, row_number() OVER (PARTITION BY task_id, device_id ORDER BY n DESC) AS last FROM (
 			SELECT task_id, device_id, n, state, class FROM attempts
-				WHERE ` + where + ` AND settled_at > ? AND state IN ('recovered', 'failed', 'rejected') AND device_id <> '*'
+				` + where + ` AND settled_at > 0 AND settled_at > ? AND state IN ('recovered', 'failed', 'rejected') AND device_id <> '*'
 			UNION ALL SELECT value ->> 'Task', value ->> 'Device', 1000000, value ->> 'State', value ->> 'Class' FROM @each
 				WHERE value ->> 'State' IN ('recovered', 'failed')) AS outcomes) AS latest
 		WHERE last = 1`

@@ -5,13 +5,15 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // ActionFilter selects actions; an empty field selects every one.
 type ActionFilter struct {
 	Policy, Connection          string
 	ProjectID, TaskID, DeviceID string
-	Who, What                   string
+	Who                         string // whole, or the part before an @
+	What                        string
 	Since, Until                time.Time
 
 	// Beside those of a task, also pauses and what ended them that were of more than the task: of
@@ -46,7 +48,7 @@ func (s *Store) ListActions(ctx context.Context, f ActionFilter, p Page) (rows [
 		q.is("project_id", f.ProjectID)
 	}
 	q.is("device_id", f.DeviceID)
-	q.is("who", f.Who)
+	q.who(f.Who)
 	q.is("what", f.What)
 	if !f.Since.IsZero() {
 		q.add("at >= ?", micros(f.Since))
@@ -74,11 +76,19 @@ func (s *Store) ListActions(ctx context.Context, f ActionFilter, p Page) (rows [
 	return rows, next, nil
 }
 
-const actionColumns = `id, at, who, source, what, subject, why, policy, connection, project_id, task_id, device_id`
+// who selects by the whole of a name, or by the part before an @: people are known with the machine that
+// they sat at, or without.
+func (q *filter) who(name string) {
+	if name != "" {
+		q.add("(who = ? OR substr(who, 1, ?) = ?)", name, utf8.RuneCountInString(name)+1, name+"@")
+	}
+}
+
+const actionColumns = `id, at, who, source, what, subject, why, policy, connection, project_id, task_id, device_id, outcome`
 
 func scanAction(r *sql.Rows) (a ActionRow, err error) {
 	var at int64
-	err = r.Scan(&a.ID, &at, &a.Who, &a.Source, &a.What, &a.Subject, &a.Why, &a.Policy, &a.Connection, &a.ProjectID, &a.TaskID, &a.DeviceID)
+	err = r.Scan(&a.ID, &at, &a.Who, &a.Source, &a.What, &a.Subject, &a.Why, &a.Policy, &a.Connection, &a.ProjectID, &a.TaskID, &a.DeviceID, &a.Outcome)
 	a.At = fromMicros(at)
 	return a, err
 }

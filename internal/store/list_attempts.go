@@ -147,7 +147,7 @@ func (s *Store) attempts(ctx context.Context, f AttemptFilter, after *AttemptRow
 	case open:
 		q.add(openStates)
 	case f.State != "":
-		q.add(`state NOT IN ('claimed', 'accepted', 'unknown')`)
+		q.add(`settled_at > 0`)
 	}
 	if !open || !f.Since.IsZero() { // open ones are few; the others SQLite would sort, unless it is told that they have a time
 		q.add("claimed_at >= ?", micros(f.Since))

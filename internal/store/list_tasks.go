@@ -27,7 +27,7 @@ type TaskRow struct {
 	CountedAt           time.Time      // when its targets were counted last; zero = never
 	Counts              map[string]int // targets by reason
 	Limits              map[string]int // capped targets by limit
-	Detail              string         // why it is closed as a whole
+	Detail              string         // why it is closed as a whole, or policy.Perhaps
 	Open                int            // open attempts
 	Ended               map[string]int // targets by their end: recovered, exhausted, …
 }
@@ -59,7 +59,7 @@ func (s *Store) ListTasks(ctx context.Context, f TaskFilter, p Page) (rows []Tas
 		return err
 	}, `SELECT project_id, task_id, name, type, status, total, success, fail, created_at, identity, app_id, app_name,
 			policy, connection, first_seen, last_seen, gone_at, counted_at, counts, limits, detail,
-			(SELECT count(*) FROM attempts WHERE attempts.project_id = tasks.project_id AND attempts.task_id = tasks.task_id AND `+openStates+`)
+			(SELECT count(*) FROM attempts @by_open_task WHERE attempts.project_id = tasks.project_id AND attempts.task_id = tasks.task_id AND `+openStates+`)
 		FROM tasks`+q.where()+` ORDER BY project_id DESC, task_id DESC LIMIT ?`, append(q.args, p.more())...)
 	if err != nil {
 		return nil, "", fmt.Errorf("list the tasks: %w", err)

@@ -74,7 +74,7 @@ func (s *Store) upgrade(ctx context.Context) error {
 }
 
 // schemaVersion is the number of the last migration that this program knows.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // checkVersion refuses a schema that this program does not know: an older retryd that
 // writes a newer ledger would miss checks that the newer one relies on.

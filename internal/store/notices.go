@@ -61,15 +61,6 @@ func tell(ctx context.Context, tx *tx, n Notice) error {
 	return nil
 }
 
-// tellClosed writes the notice of a target that has come to its end.
-func tellClosed(ctx context.Context, tx *tx, c Closings, target Closing) error {
-	return tell(ctx, tx, Notice{
-		Event: Event(target.Outcome), Policy: c.Policy, Connection: c.Connection, ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: target.DeviceID,
-		Attempts: target.Attempts, Detail: target.Detail, Code: target.Code, Text: target.Text,
-		Rule: target.Cause.Name, Class: string(target.Cause.Class),
-	})
-}
-
 // tellHalted writes the notice of a halt; task is empty where all of the policy is halted.
 func tellHalted(ctx context.Context, tx *tx, sc Scope, task string, o policy.Outcomes, until time.Time) error {
 	detail := fmt.Sprintf("%d of %d retried targets failed again", o.Failed, o.Failed+o.Recovered)

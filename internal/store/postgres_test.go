@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -56,4 +57,24 @@ func TestADatabaseThatWasAwayIsGotOverWithTheSameHandle(t *testing.T) {
 		require.Eventually(t, func() bool { return s.Writable(t.Context()) == nil }, 10*time.Second, 50*time.Millisecond)
 		require.Equal(t, 1, record(t, s, task, "d").Counted)
 	}
+}
+
+func TestAReadThatADatabaseDoesNotAnswerIsGivenUp(t *testing.T) {
+	p := &place{o: store.Options{URL: pgtest.Database(t)}, now: epoch}
+	failed := 0
+	p.o.ObserveRead = func(error) { failed++ }
+	s := p.open(t)
+	held, err := p.raw(t).BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = held.Exec(`LOCK TABLE attempts, targets`) // it waits for longer than that
+	require.NoError(t, err)
+	store.Impatient(s, 50*time.Millisecond)
+	_, err = s.Records(t.Context(), project, task, []string{"d"})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = s.Totals(t.Context())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, 2, failed)
+	require.NoError(t, held.Rollback())
+	store.Impatient(s, time.Minute)
+	require.Zero(t, record(t, s, task, "d").N)
 }

@@ -14,7 +14,9 @@ type Record struct {
 	policy.Record
 	// Closed is set where the target's end was counted at its present number of attempts.
 	Closed bool
-	ended  string // that end
+	// Elsewhere is when the target was seen to have succeeded without a retry, where that is its end; else zero.
+	Elsewhere time.Time
+	ended     string // that end
 }
 
 // Records gives what is known of these devices in one task. A device without a record is
@@ -32,15 +34,18 @@ func records(ctx context.Context, q queryer, projectID, taskID string, devices [
 	err = each(ctx, q, func(rows *sql.Rows) error {
 		var device string
 		var r Record
-		var firstAt, seenAt int64
+		var firstAt, seenAt, closedAt int64
 		var closedN int
-		if err := rows.Scan(&device, &r.N, &r.Counted, &firstAt, &r.State, &seenAt, &r.RejectCode, &r.RejectText, &r.Refused, &closedN, &r.ended); err != nil {
+		if err := rows.Scan(&device, &r.N, &r.Counted, &firstAt, &r.State, &seenAt, &r.RejectCode, &r.RejectText, &r.Refused, &closedN, &closedAt, &r.ended); err != nil {
 			return err
+		}
+		if r.ended == resolvedElsewhere {
+			r.Elsewhere = fromMicros(closedAt)
 		}
 		r.FirstAt, r.SeenAt, r.Closed = fromMicros(firstAt), fromMicros(seenAt), closedN == r.Counted
 		found[device] = r
 		return nil
-	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, refused, closed_n, ended
+	}, `SELECT device_id, last_n, counted, first_at, state, seen_at, reject_code, reject_text, refused, closed_n, closed_at, ended
 		FROM targets WHERE project_id = ? AND task_id = ? AND device_id IN (@list)`,
 		projectID, taskID, wanted)
 	if err != nil {

@@ -67,6 +67,7 @@ type Order struct {
 type Outcome struct {
 	Targets  map[string]int `json:"targets,omitempty"` // by verdict
 	Sent     map[string]int `json:"sent,omitempty"`    // attempts by answer
+	Capped   map[string]int `json:"capped,omitempty"`  // targets by the limit that held them back
 	Left     []Left         `json:"left,omitempty"`    // named targets that were not retried, at most 1000
 	Problems []string       `json:"problems,omitempty"`
 }
@@ -125,6 +126,9 @@ func (r Request) action(a Action, all int) Action {
 	if all == 1 {
 		a.Policy, a.Connection = r.Policy, r.Connection
 	}
+	if r.Kind == RetryRequest {
+		a.request = r.ID
+	}
 	if len(r.Order.Devices) == 1 {
 		a.DeviceID = r.Order.Devices[0]
 	}
@@ -138,10 +142,8 @@ func (r Request) action(a Action, all int) Action {
 		a.Subject = fmt.Sprintf("policy %s on %s", r.Policy, r.Connection)
 	case n == 0:
 		a.Subject = "all failed targets in task " + r.TaskID
-	case n == 1:
-		a.Subject = "device " + r.Order.Devices[0] + " in task " + r.TaskID
 	default:
-		a.Subject = fmt.Sprintf("%d targets in task %s", n, r.TaskID)
+		a.Subject = devicesIn(r.TaskID, r.Order.Devices)
 	}
 	return a
 }
@@ -166,7 +168,7 @@ const openRequests = `state IN ('waiting', 'running')` // as the index has it
 // TakeRequest begins the oldest request that waits for a connection, under its budget's lease; nil if
 // there is none. Whoever drives a connection performs one at a time, so that one which is still
 // running was left behind: it has failed, as what it sent must not be sent twice. lapsed are those,
-// and the ones that nobody has begun in time, with their kind and state alone.
+// and the ones that nobody has begun in time, with their id, kind, task and state alone.
 func (s *Store) TakeRequest(ctx context.Context, identity string) (taken *Request, lapsed []Request, err error) {
 	err = s.txIn(ctx, requesting, func(tx *tx) error {
 		now := tx.now
@@ -185,13 +187,25 @@ func (s *Store) TakeRequest(ctx context.Context, identity string) (taken *Reques
 			}
 			err = each(ctx, tx, func(rows *sql.Rows) error {
 				r := Request{State: end.to}
-				err := rows.Scan(&r.Kind)
+				err := rows.Scan(&r.ID, &r.Kind, &r.ProjectID, &r.TaskID)
 				lapsed = append(lapsed, r)
 				return err
-			}, `UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE identity = ? AND `+openRequests+` AND `+end.where+` RETURNING kind`,
+			}, `UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE identity = ? AND `+openRequests+` AND `+end.where+` RETURNING id, kind, project_id, task_id`,
 				append([]any{end.to, micros(now), string(result), identity}, end.args...)...)
 			if err != nil {
 				return err
+			}
+			for _, r := range lapsed {
+				if r.State != end.to {
+					continue
+				}
+				words := end.why
+				if r.State == RequestExpired {
+					words = nothingSent + words
+				}
+				if err := r.cameTo(ctx, tx, words); err != nil {
+					return err
+				}
 			}
 		}
 		by := s.held()
@@ -229,9 +243,21 @@ func (s *Store) EndRequest(ctx context.Context, id int64, state RequestState, o 
 		return fmt.Errorf("write down what a request came to: %w", err)
 	}
 	return s.txIn(ctx, requesting, func(tx *tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE id = ? AND state = 'running'`,
+		var ended *Request
+		err := each(ctx, tx, func(rows *sql.Rows) error {
+			r, err := scanRequest(rows)
+			ended = &r
+			return err
+		}, `UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE id = ? AND state = 'running' RETURNING `+requestColumns,
 			state, micros(tx.now), string(result), id)
-		return err
+		if err != nil || ended == nil || ended.Kind != RetryRequest {
+			return err
+		}
+		words, err := ended.words(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return ended.cameTo(ctx, tx, words)
 	})
 }
 
@@ -243,8 +269,13 @@ func (s *Store) CancelRequests(ctx context.Context, why string, ids ...int64) er
 	}
 	return s.txIn(ctx, requesting, func(tx *tx) error {
 		for _, id := range ids {
-			_, err := tx.ExecContext(ctx, `UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE id = ? AND state = 'waiting'`,
+			r := Request{ID: id}
+			err := each(ctx, tx, func(rows *sql.Rows) error { return rows.Scan(&r.Kind, &r.ProjectID, &r.TaskID) },
+				`UPDATE requests SET state = ?, ended_at = ?, result = ? WHERE id = ? AND state = 'waiting' RETURNING kind, project_id, task_id`,
 				RequestFailed, micros(tx.now), string(result), id)
+			if err == nil {
+				err = r.cameTo(ctx, tx, nothingSent+why)
+			}
 			if err != nil {
 				return fmt.Errorf("cancel request %d: %w", id, err)
 			}

@@ -60,7 +60,7 @@ func TestARequestIsAskedTakenAndEnded(t *testing.T) {
 		actions, _, err := s.ListActions(t.Context(), store.ActionFilter{}, store.Page{Limit: 9})
 		require.NoError(t, err)
 		require.Len(t, actions, 1)
-		require.Equal(t, store.Action{Who: "ann", What: "retry", Why: "customer waits", Subject: "2 targets in task " + task, Policy: "upgrades", Connection: "prod", ProjectID: project, TaskID: task}, actions[0].Action)
+		require.Equal(t, store.Action{Who: "ann", What: "retry", Why: "customer waits", Subject: "2 targets in task " + task + ": d, e", Policy: "upgrades", Connection: "prod", ProjectID: project, TaskID: task}, actions[0].Action)
 
 		open, err = s.OpenRequests(t.Context())
 		require.NoError(t, err)
@@ -77,6 +77,9 @@ func TestARequestIsAskedTakenAndEnded(t *testing.T) {
 			Targets: map[string]int{"due": 1, "paused": 1}, Sent: map[string]int{"accepted": 1}, Left: []store.Left{{DeviceID: "e", Reason: "paused", Detail: "by bob"}}, Problems: []string{"x"},
 		}
 		require.NoError(t, under.EndRequest(t.Context(), 1, store.RequestDone, retry.Result))
+		actions, _, err = s.ListActions(t.Context(), store.ActionFilter{}, store.Page{Limit: 9})
+		require.NoError(t, err)
+		require.Equal(t, "1 accepted, not sent: x", actions[0].Outcome)
 		retry.State, retry.EndedAt = store.RequestDone, p.now
 		require.Equal(t, retry, get(t, s, 1))
 		require.NoError(t, under.EndRequest(t.Context(), 1, store.RequestFailed, store.Outcome{}))

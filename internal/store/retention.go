@@ -3,16 +3,21 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 
 	"retryd/internal/policy"
 )
 
 const (
-	// forgetStep is how many rows are deleted at once.
-	forgetStep = 300
+	// forgetFirst is how many rows are deleted at first, and forgetMost how many at once at most.
+	forgetFirst, forgetMost = 50, 200
+	// forgetLeast is how many it is on a disk on which nothing is quick.
+	forgetLeast = 25
+	// forgetGoal is how long a step may take; after one that took longer the next deletes fewer rows.
+	forgetGoal = 20 * time.Millisecond
 	// forgetRest is the least time between two steps, in which others write.
 	forgetRest = 5 * time.Millisecond
 )
@@ -36,8 +41,11 @@ func (s *Store) Forget(ctx context.Context, keep time.Duration) (attempts int, e
 		return attempts, err
 	}
 	const ended = `CASE WHEN ended_at > 0 THEN ended_at ELSE until END BETWEEN 1 AND ?`
-	for _, d := range []struct{ table, where string }{{"pauses", ended}, {"approvals", `until < ?`}, {"halts", ended}, {"requests", ended}} {
-		if _, err := s.forget(ctx, retention, d.table, d.where, before); err != nil {
+	for _, d := range []struct{ part, table, where string }{
+		{retention, "pauses", ended}, {retention, "approvals", `until < ?`}, {retention, "halts", ended},
+		{requesting, "requests", ended}, // whoever takes one ends those that nobody has begun
+	} {
+		if _, err := s.forget(ctx, d.part, d.table, d.where, before); err != nil {
 			return attempts, err
 		}
 	}
@@ -71,27 +79,24 @@ const retention = "retention"
 // forgetTicks keeps the last sweep with each result: they are what a policy is due by, and what
 // gauges are restored from.
 func (s *Store) forgetTicks(ctx context.Context, before int64) error {
-	type pair struct{ policy, connection string }
-	var pairs []pair
-	err := each(ctx, s.read, func(rows *sql.Rows) error {
-		var p pair
-		err := rows.Scan(&p.policy, &p.connection)
-		pairs = append(pairs, p)
-		return err
-	}, `SELECT DISTINCT policy, connection FROM ticks`)
-	if err != nil {
-		return fmt.Errorf("read whose sweeps there are: %w", err)
-	}
-	for _, p := range pairs {
+	for last := (pair{}); ; {
+		// From one to the next: whose sweeps there are is a small part of how many.
+		err := s.read.QueryRowContext(ctx, `SELECT policy, connection FROM ticks WHERE (policy, connection) > (?, ?) ORDER BY policy, connection LIMIT 1`,
+			last.policy, last.connection).Scan(&last.policy, &last.connection)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read whose sweeps there are: %w", explain(err))
+		}
 		// A sweep does not start before its tick: older ticks are found by the key.
-		_, err := s.forget(ctx, ticksOf(p.connection), "ticks", `policy = ? AND connection = ? AND tick < ? AND started_at < ? AND tick NOT IN (
+		_, err = s.forget(ctx, ticksOf(last.connection), "ticks", `policy = ? AND connection = ? AND tick < ? AND started_at < ? AND tick NOT IN (
 			SELECT max(tick) FROM ticks WHERE policy = ? AND connection = ? AND finished_at > 0 GROUP BY result, why)`,
-			p.policy, p.connection, before, before, p.policy, p.connection)
+			last.policy, last.connection, before, before, last.policy, last.connection)
 		if err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // forgetGone deletes the counts of tasks that are gone for good: what cannot be retried again
@@ -135,26 +140,39 @@ func (s *Store) forgetBy(ctx context.Context, remove func(context.Context, *tx, 
 	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM `+table+` WHERE `+where+`)`, args...).Scan(&more); err != nil {
 		return 0, fmt.Errorf("look for old %s: %w", table, explain(err))
 	}
-	for more {
-		begun := time.Now()
+	for rows := forgetFirst; more; {
+		var begun time.Time // its turn
 		var n int
 		err := s.txIn(ctx, part, func(tx *tx) (err error) {
-			n, err = remove(ctx, tx, `DELETE FROM `+table+` WHERE @row IN (SELECT @row FROM `+table+` WHERE `+where+`
-				LIMIT `+strconv.Itoa(forgetStep)+`)`, args...)
+			begun = time.Now()
+			n, err = remove(ctx, tx, `DELETE FROM `+table+` WHERE @row IN (SELECT @row FROM `+table+` WHERE `+where+` LIMIT ?)`, append(slices.Clone(args), rows)...)
 			return err
 		})
 		if err != nil {
 			return deleted, fmt.Errorf("delete old %s: %w", table, err)
 		}
 		deleted += n
-		more = n == forgetStep
+		more = n == rows
+		took := time.Since(begun)
+		rows = nextStep(rows, took)
 		select {
 		case <-ctx.Done():
 			return deleted, ctx.Err()
-		case <-time.After(max(forgetRest, time.Since(begun))):
+		case <-time.After(max(forgetRest, took)):
 		}
 	}
 	return deleted, nil
+}
+
+// nextStep gives how many rows to delete after a step of so many that took so long.
+func nextStep(rows int, took time.Duration) int {
+	switch {
+	case took > forgetGoal:
+		rows /= 2
+	case took < forgetGoal/2:
+		rows += rows / 2
+	}
+	return min(max(rows, forgetLeast), forgetMost)
 }
 
 // deleteTargets takes what it deletes out of the sums of ends too: the task may come back meanwhile.

@@ -3,8 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"retryd/internal/policy"
@@ -19,28 +20,23 @@ type Settled struct {
 	Stuck   int       // of a failed one: its attempts in a row, this one included, never seen in motion, in a task where none ever was
 }
 
-// Settle writes what was observed of open attempts. It returns those that have come to
-// their outcome by it; an attempt that has one already keeps it.
+// Settle writes what was observed of open attempts of one project. It returns those that have come to
+// their outcome by it; an attempt that has one already keeps it. However many there are, it takes a few
+// statements: other writers wait.
 func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (settled []Settled, err error) {
 	if len(settlements) == 0 {
 		return nil, nil
 	}
-	err = s.txIn(ctx, settlements[0].ProjectID, func(tx *tx) error {
-		moves := map[string]bool{}
-		for _, settlement := range settlements {
-			if err := everMoved(ctx, tx, settlement, moves); err != nil {
-				return err
-			}
-			result, done, err := settle(ctx, tx, settlement)
-			if err != nil {
-				return fmt.Errorf("settle %s: %w", settlement.DeviceID, err)
-			}
-			if moves[settlement.TaskID] {
-				result.Stuck = 0
-			}
-			if done {
-				settled = append(settled, result)
-			}
+	project := settlements[0].ProjectID
+	for _, o := range settlements {
+		if o.ProjectID != project {
+			return nil, fmt.Errorf("settle %s: it is of project %s, and others are of project %s", o.DeviceID, o.ProjectID, project)
+		}
+	}
+	err = s.txIn(ctx, project, func(tx *tx) error {
+		settled, err = settle(ctx, tx, project, settlements)
+		if err != nil {
+			return fmt.Errorf("settle attempts of project %s: %w", project, err)
 		}
 		return nil
 	})
@@ -50,210 +46,186 @@ func (s *Store) Settle(ctx context.Context, settlements []policy.Settlement) (se
 	return settled, nil
 }
 
-// everMoved notes, once for each task, whether any of its attempts was seen in motion or recovered.
-func everMoved(ctx context.Context, tx *tx, o policy.Settlement, moves map[string]bool) error {
-	if _, asked := moves[o.TaskID]; asked || o.State != policy.Failed {
-		return nil
-	}
-	var moved bool
-	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE project_id = ? AND task_id = ? AND (motion_seen OR state = 'recovered'))`,
-		o.ProjectID, o.TaskID).Scan(&moved)
-	moves[o.TaskID] = moved
-	return err
+// attemptKey tells an attempt from the others of its project.
+type attemptKey struct {
+	task, device string
+	n            int
 }
 
-func settle(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, error) {
-	key := []any{o.ProjectID, o.TaskID, o.DeviceID}
-	if o.State.Open() {
-		_, err := tx.ExecContext(ctx, `UPDATE attempts SET fail_seen_at = ?, motion_seen = ?
-			WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ? AND state IN ('accepted', 'unknown')`,
-			append([]any{micros(o.FailSeenAt), o.MotionSeen}, append(key, o.N)...)...)
-		return Settled{}, false, err
-	}
-	var before policy.State
-	made := o // under these names, whatever the caller calls them now
-	var weight int
-	err := tx.QueryRowContext(ctx, `SELECT state, policy, connection, weight FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ?`,
-		append(key, o.N)...).Scan(&before, &made.Policy, &made.Connection, &weight)
-	if err != nil || !before.CanBecome(o.State) {
-		return Settled{}, false, err
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE attempts SET state = ?, settled_at = ?, detail = ?, code = ?, text = ?, rule = ?, class = ?
-		WHERE project_id = ? AND task_id = ? AND device_id = ? AND n = ?`,
-		append([]any{o.State, micros(o.At), o.Detail, o.Code, o.Text, o.Cause.Name, o.Cause.Class}, append(key, o.N)...)...)
-	if err != nil {
-		return Settled{}, false, err
-	}
-	set, values := `state = ?, seen_at = ?`, []any{o.State, micros(o.At)}
-	if o.State == policy.Failed { // the last failure stays, whatever comes after it
-		set, values = set+`, cause_code = ?, cause_text = ?, rule = ?, class = ?`, append(values, o.Code, o.Text, o.Cause.Name, o.Cause.Class)
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE targets SET `+set+` WHERE project_id = ? AND task_id = ? AND device_id = ?`, append(values, key...)...)
-	if err != nil {
-		return Settled{}, false, err
-	}
-	result, ok, err := finish(ctx, tx, o)
-	if ok {
-		tx.count(o.At, made.Policy, made.Connection, string(o.State), result.Counted, weight)
-	}
-	return result, ok, err
+// settlementRow is a settlement as a statement takes it for @each.
+type settlementRow struct {
+	Project string `json:"p"`
+	Task    string `json:"t"`
+	Device  string `json:"d"`
+	N       int    `json:"n"`
+	State   string `json:"s"`
+	At      int64  `json:"a"`
+	Fail    int64  `json:"f"`
+	Motion  bool   `json:"m"`
+	Detail  string `json:"w"`
+	Code    string `json:"c"`
+	Text    string `json:"e"`
+	Rule    string `json:"r"`
+	Class   string `json:"k"`
 }
 
-// finish closes the target where the outcome is its end.
-func finish(ctx context.Context, tx *tx, o policy.Settlement) (Settled, bool, error) {
-	result := Settled{Settlement: o}
-	var err error
-	if o.State == policy.Recovered || o.State == policy.Gone {
-		result.Closed, err = closeTarget(ctx, tx, o.Target, string(o.State), o.Detail, o.At)
-		if err != nil {
-			return Settled{}, false, err
+func (r settlementRow) key() attemptKey { return attemptKey{r.Task, r.Device, r.N} }
+
+func rowOf(o policy.Settlement) settlementRow {
+	return settlementRow{
+		clean(o.ProjectID), clean(o.TaskID), clean(o.DeviceID), o.N, string(o.State), micros(o.At), micros(o.FailSeenAt), o.MotionSeen,
+		clean(o.Detail), clean(o.Code), clean(o.Text), clean(o.Cause.Name), clean(string(o.Cause.Class)),
+	}
+}
+
+func (r settlementRow) target() attemptKey { return attemptKey{r.Task, r.Device, 0} }
+
+// What rows of targets, or of attempts that wait for their outcome, settlements are of. The project is among
+// what is joined by, so that no database begins with all that it has of the project.
+const (
+	eachTarget  = ` FROM @each WHERE project_id = value ->> 'p' AND task_id = value ->> 't' AND device_id = value ->> 'd'`
+	eachAttempt = eachTarget + ` AND n = CAST(value ->> 'n' AS BIGINT) AND state IN ('accepted', 'unknown')`
+)
+
+// settle writes what was seen of those that stay open, and then the outcomes of the others.
+func settle(ctx context.Context, tx *tx, project string, settlements []policy.Settlement) ([]Settled, error) {
+	var open, ended []settlementRow
+	outcome := map[attemptKey]policy.Settlement{} // the first that is said of an attempt
+	for _, o := range settlements {
+		row := rowOf(o)
+		switch _, twice := outcome[row.key()]; {
+		case o.State.Open():
+			open = append(open, row)
+		case policy.Accepted.CanBecome(o.State) && !twice:
+			ended, outcome[row.key()] = append(ended, row), o
 		}
 	}
-	var firstAt int64
-	err = tx.QueryRowContext(ctx, `SELECT counted, first_at FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ?`,
-		o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Counted, &firstAt)
-	result.FirstAt = fromMicros(firstAt)
-	if err == nil && o.State == policy.Failed && !o.MotionSeen {
-		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'failed'
-			AND NOT motion_seen AND n > (SELECT coalesce(max(n), 0) FROM attempts WHERE project_id = ? AND task_id = ? AND device_id = ?
-				AND (state NOT IN ('failed', 'released') OR motion_seen))`,
-			o.ProjectID, o.TaskID, o.DeviceID, o.ProjectID, o.TaskID, o.DeviceID).Scan(&result.Stuck)
-	}
-	return result, err == nil, err
-}
-
-// closeTarget tells whether it closed the target: it does so once for each number of
-// counted attempts, so that an end that is seen in every sweep is counted once.
-func closeTarget(ctx context.Context, tx *tx, t policy.Target, outcome, detail string, at time.Time) (bool, error) {
-	ok, err := execOne(ctx, tx, `UPDATE targets SET closed_outcome = ?, closed_n = counted, closed_at = ?, closed_detail = ?
-		WHERE project_id = ? AND task_id = ? AND device_id = ? AND closed_n <> counted`,
-		outcome, micros(at), detail, t.ProjectID, t.TaskID, t.DeviceID)
-	if ok {
-		tx.end(t, outcome, 1)
-	}
-	return ok, err
-}
-
-// Undo writes that targets which had recovered read Fail at that time, and returns those for
-// which that is news.
-func (s *Store) Undo(ctx context.Context, projectID, taskID string, devices []string, at time.Time) (undone []string, err error) {
-	err = s.txIn(ctx, projectID, func(tx *tx) error {
-		for _, device := range devices {
-			ok, err := undo(ctx, tx, policy.Target{ProjectID: projectID, TaskID: taskID, DeviceID: device}, at)
-			if err != nil {
-				return fmt.Errorf("reopen %s: %w", device, err)
-			}
-			if ok {
-				undone = append(undone, device)
-			}
-		}
-		return nil
+	err := forRows(open, func(rows string) error {
+		_, err := tx.ExecContext(ctx, `UPDATE attempts SET fail_seen_at = CAST(value ->> 'f' AS BIGINT), motion_seen = CAST(value ->> 'm' AS BOOLEAN)`+eachAttempt, rows)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return undone, nil
-}
-
-// undo takes the end back too: the target comes to another, at the same number of attempts if there
-// can be no more.
-func undo(ctx context.Context, tx *tx, t policy.Target, at time.Time) (bool, error) {
-	var ended string
-	err := tx.QueryRowContext(ctx, `SELECT ended FROM targets WHERE project_id = ? AND task_id = ? AND device_id = ? AND state = 'recovered'`,
-		t.ProjectID, t.TaskID, t.DeviceID).Scan(&ended)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	tx.end(t, ended, -1)
-	return execOne(ctx, tx, `UPDATE targets SET state = 'failed', seen_at = ?, closed_outcome = '', closed_n = -1
-		WHERE project_id = ? AND task_id = ? AND device_id = ?`, micros(at), t.ProjectID, t.TaskID, t.DeviceID)
-}
-
-// Closing ends the retries of one target.
-type Closing struct {
-	DeviceID   string
-	Outcome    string // exhausted, permanent or expired
-	Detail     string // why that is its end
-	LastN      int    // number of its last attempt when that was decided
-	Attempts   int    // that counted then
-	Code, Text string // of its last failure, in the platform's words
-	Cause      policy.Cause
-}
-
-// Closings are ends of targets of one task.
-type Closings struct {
-	ProjectID, TaskID, TaskType string
-	Policy, Connection          string
-	Targets                     []Closing
-}
-
-// decidedOn tells whether the record is still what was decided on: the target may have been forgiven,
-// or retried, since.
-func (c Closing) decidedOn(r Record) bool { return r.N == c.LastN && r.Counted == c.Attempts }
-
-// CloseTargets writes that targets will not be retried again. It returns those that stand as they
-// were decided on, and were not closed yet at their number of counted attempts.
-func (s *Store) CloseTargets(ctx context.Context, c Closings) (closed []Closing, err error) {
-	if len(c.Targets) == 0 {
-		return nil, nil
-	}
-	devices := make([]string, len(c.Targets))
-	for i, target := range c.Targets {
-		devices[i] = target.DeviceID
-	}
-	err = s.txIn(ctx, c.ProjectID, func(tx *tx) error {
-		known, err := records(ctx, tx, c.ProjectID, c.TaskID, devices, tx.now)
-		if err != nil {
+	of := map[attemptKey]attemptOf{}
+	err = forRows(ended, func(rows string) error {
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var k attemptKey
+			var by attemptOf
+			err := r.Scan(&k.task, &k.device, &k.n, &by.policy, &by.connection, &by.weight)
+			of[k] = by
 			return err
-		}
-		for _, target := range c.Targets {
-			if !keeps(target.DeviceID) { // it is never claimed either
-				continue
-			}
-			if !target.decidedOn(known[target.DeviceID]) { // it is decided anew
-				continue
-			}
-			// A target can end without any attempt: its cause may be one that no retry mends.
-			_, err := tx.ExecContext(ctx, `INSERT INTO targets
-				(project_id, task_id, device_id, task_type, policy, connection, last_n, counted)
-				VALUES (?, ?, ?, ?, ?, ?, 0, 0) ON CONFLICT DO NOTHING`,
-				c.ProjectID, c.TaskID, target.DeviceID, c.TaskType, c.Policy, c.Connection)
-			if err != nil {
-				return fmt.Errorf("close %s: %w", target.DeviceID, err)
-			}
-			ok, err := giveUp(ctx, tx, c, target)
-			if err != nil {
-				return fmt.Errorf("close %s: %w", target.DeviceID, err)
-			}
-			if !ok {
-				continue
-			}
-			if err := tellClosed(ctx, tx, c, target); err != nil {
-				return err
-			}
-			closed = append(closed, target)
-		}
-		return nil
+		}, `UPDATE attempts SET state = value ->> 's', settled_at = CAST(value ->> 'a' AS BIGINT), detail = value ->> 'w',
+				code = value ->> 'c', text = value ->> 'e', rule = value ->> 'r', class = value ->> 'k'`+eachAttempt+`
+			RETURNING task_id, device_id, n, policy, connection, weight`, rows)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return closed, nil
+	ended = slices.DeleteFunc(ended, func(r settlementRow) bool { _, ok := of[r.key()]; return !ok })
+	after, err := settleTargets(ctx, tx, project, ended)
+	if err != nil {
+		return nil, err
+	}
+	stuck, err := stuckOf(ctx, tx, ended)
+	if err != nil {
+		return nil, err
+	}
+	var settled []Settled
+	for _, row := range ended {
+		result, by := after[row.target()], of[row.key()]
+		result.Settlement, result.Stuck = outcome[row.key()], stuck[row.target()]
+		settled = append(settled, result)
+		tx.count(result.At, by.policy, by.connection, row.State, result.Counted, by.weight)
+	}
+	return settled, nil
 }
 
-// giveUp closes a target, and keeps what it failed for.
-func giveUp(ctx context.Context, tx *tx, c Closings, end Closing) (bool, error) {
-	t := policy.Target{ProjectID: c.ProjectID, TaskID: c.TaskID, DeviceID: end.DeviceID}
-	ok, err := closeTarget(ctx, tx, t, end.Outcome, end.Detail, tx.now)
-	if err != nil || !ok {
-		return false, err
+// settleTargets writes outcomes to the targets, closes those that they are the end of, and gives what is
+// known of each by then.
+func settleTargets(ctx context.Context, tx *tx, project string, ended []settlementRow) (map[attemptKey]Settled, error) {
+	after := map[attemptKey]Settled{}
+	err := forRows(ended, func(rows string) error {
+		// The last failure stays, whatever comes after it.
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var k attemptKey
+			var s Settled
+			var firstAt int64
+			err := r.Scan(&k.task, &k.device, &s.Counted, &firstAt)
+			s.FirstAt = fromMicros(firstAt)
+			after[k] = s
+			return err
+		}, `UPDATE targets SET state = value ->> 's', seen_at = CAST(value ->> 'a' AS BIGINT),
+				cause_code = CASE value ->> 's' WHEN 'failed' THEN value ->> 'c' ELSE cause_code END,
+				cause_text = CASE value ->> 's' WHEN 'failed' THEN value ->> 'e' ELSE cause_text END,
+				rule = CASE value ->> 's' WHEN 'failed' THEN value ->> 'r' ELSE rule END,
+				class = CASE value ->> 's' WHEN 'failed' THEN value ->> 'k' ELSE class END`+eachTarget+`
+			RETURNING task_id, device_id, counted, first_at`, rows)
+	})
+	if err != nil {
+		return nil, err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE targets SET cause_code = ?, cause_text = ?, rule = ?, class = ?
-		WHERE project_id = ? AND task_id = ? AND device_id = ?`,
-		end.Code, end.Text, end.Cause.Name, end.Cause.Class, t.ProjectID, t.TaskID, t.DeviceID)
-	tx.count(tx.now, c.Policy, c.Connection, end.Outcome, end.Attempts, 1) // with those of the whole task
-	return err == nil, err
+	over := slices.DeleteFunc(slices.Clone(ended), func(r settlementRow) bool { return r.State == string(policy.Failed) })
+	return after, forRows(over, func(rows string) error {
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var k attemptKey
+			var outcome string
+			err := r.Scan(&k.task, &k.device, &outcome)
+			s := after[k]
+			s.Closed = true
+			after[k] = s
+			tx.end(policy.Target{ProjectID: project, TaskID: k.task, DeviceID: k.device}, outcome, 1)
+			return err
+		}, `UPDATE targets SET closed_outcome = value ->> 's', closed_n = counted, closed_at = CAST(value ->> 'a' AS BIGINT), closed_detail = value ->> 'w'`+
+			eachTarget+` AND closed_n <> counted RETURNING task_id, device_id, closed_outcome`, rows)
+	})
+}
+
+// stuckOf gives, of targets that have failed, the attempts in a row that were never seen in motion; nothing
+// of a task in which any was, or has recovered.
+func stuckOf(ctx context.Context, tx *tx, ended []settlementRow) (map[attemptKey]int, error) {
+	moves, stuck := map[string]bool{}, map[attemptKey]int{}
+	var still []settlementRow
+	for _, row := range ended {
+		if row.State != string(policy.Failed) || row.Motion {
+			continue
+		}
+		moved, asked := moves[row.Task]
+		if !asked {
+			err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts @by_moved WHERE project_id = ? AND task_id = ? AND (motion_seen OR state = 'recovered'))`,
+				row.Project, row.Task).Scan(&moved)
+			if err != nil {
+				return nil, err
+			}
+			moves[row.Task] = moved
+		}
+		if !moved {
+			still = append(still, row)
+		}
+	}
+	return stuck, forRows(still, func(rows string) error {
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var k attemptKey
+			var n int
+			err := r.Scan(&k.task, &k.device, &n)
+			stuck[k] = n
+			return err
+		}, `SELECT task_id, device_id, count(*) FROM @each CROSS JOIN attempts a
+			WHERE project_id = value ->> 'p' AND task_id = value ->> 't' AND device_id = value ->> 'd' AND state = 'failed' AND NOT motion_seen
+				AND n > (SELECT coalesce(max(b.n), 0) FROM attempts b WHERE b.project_id = a.project_id AND b.task_id = a.task_id AND b.device_id = a.device_id
+					AND (b.state NOT IN ('failed', 'released') OR b.motion_seen))
+			GROUP BY task_id, device_id`, rows)
+	})
+}
+
+// forRows calls f with rows as a statement takes them for @each; not at all where there are none.
+func forRows[T any](rows []T, f func(rows string) error) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return fmt.Errorf("name the rows: %w", err)
+	}
+	return f(string(text))
 }

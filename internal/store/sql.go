@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -18,6 +19,8 @@ import (
 //	@each    the same as a table with the column value: … FROM @each
 //	@max     the larger of two values: @max(a, b)
 //	@row     what tells a row of one table from the others, within a statement
+//	@by_…    the index attempts_… : SQLite, which plans without looking at the rows, has to be told;
+//	         it refuses a statement that cannot use the index
 type dialect struct {
 	goose      goose.Dialect
 	migrations string // folder
@@ -28,13 +31,18 @@ type dialect struct {
 
 var sqlite = &dialect{
 	goose: goose.DialectSQLite3, migrations: "migrations/sqlite",
-	words: strings.NewReplacer("@list", "SELECT value FROM json_each(?)", "@each", "json_each(?)", "@max", "max", "@row", "rowid"),
+	words: strings.NewReplacer("@list", "SELECT value FROM json_each(?)", "@each", "json_each(?)", "@max", "max", "@row", "rowid",
+		"@by_", "INDEXED BY attempts_"),
 }
 
 var postgres = &dialect{
 	goose: goose.DialectPostgres, migrations: "migrations/postgres", numbered: true,
-	words: strings.NewReplacer("@list", "SELECT jsonb_array_elements_text(?::jsonb)", "@each", "jsonb_array_elements(?::jsonb)",
-		"@max", "greatest", "@row", "ctid"),
+	words: strings.NewReplacer(
+		// An array finds its rows by an index, where a join with its texts may read all others too.
+		"NOT IN (@list)", "<> ALL (ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))", "IN (@list)", "= ANY (ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))",
+		"@list", "SELECT jsonb_array_elements_text(?::jsonb)", "@each", "jsonb_array_elements(?::jsonb)",
+		"@max", "greatest", "@row", "ctid",
+		"@by_open_task", "", "@by_open_whole", "", "@by_outcomes", "", "@by_policy", "", "@by_made", "", "@by_moved", ""),
 }
 
 // spell gives a statement as the database takes it.
@@ -79,14 +87,43 @@ type queryer interface {
 	// failed explains why a read did not succeed, and tells whoever counts that; nil stays nil.
 	failed(err error) error
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryRowContext(ctx context.Context, query string, args ...any) row
+	// within gives the context that a read runs under, and what ends it.
+	within(ctx context.Context) (context.Context, context.CancelFunc)
 }
+
+// row is one row at most.
+type row interface{ Scan(into ...any) error }
 
 // db is a database that takes statements as they are written here.
 type db struct {
 	*sql.DB
 	d    *dialect
-	note func(error) // of each read that fails; nil = nobody
+	note func(error)   // of each read that fails; nil = nobody
+	wait time.Duration // for a read; 0 = as long as it takes
+}
+
+// patience is how long a read of a database that is shared may take: longer than the session's own limits for
+// a lock and a statement. A server that is there and says nothing would else never be given up on.
+const patience = 50 * time.Second
+
+func (d *db) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d.wait == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d.wait)
+}
+
+// lastRow ends the context of its read.
+type lastRow struct {
+	*sql.Row
+	end context.CancelFunc
+}
+
+// Scan reads the row.
+func (r lastRow) Scan(into ...any) error {
+	defer r.end()
+	return r.Row.Scan(into...)
 }
 
 func (d *db) failed(err error) error {
@@ -103,10 +140,11 @@ func (d *db) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 // QueryRowContext runs a query that gives one row at most. Both drivers read the first row with the
 // query, so what is wrong is known before it is scanned.
-func (d *db) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+func (d *db) QueryRowContext(ctx context.Context, query string, args ...any) row {
+	ctx, end := d.within(ctx)
 	row := d.DB.QueryRowContext(ctx, d.d.spell(query), cleaned(args)...)
 	_ = d.failed(row.Err()) // Scan gives it to the caller
-	return row
+	return lastRow{row, end}
 }
 
 // ExecContext runs a statement.
@@ -116,6 +154,8 @@ func (d *db) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 
 // each calls f for each row.
 func each(ctx context.Context, q queryer, f func(*sql.Rows) error, query string, args ...any) error {
+	ctx, end := q.within(ctx)
+	defer end()
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return q.failed(err)

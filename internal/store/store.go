@@ -45,6 +45,8 @@ type Store struct {
 	lock    *flock.Flock
 	opened  fs.FileInfo // of SQLite's file as it was opened
 	lease   *Lease      // that what is written is written under; nil = none
+	groups  *groups
+	copies  *checkpoints // of SQLite's log; nil = commits do it
 	size    *size
 	health  *health
 	created bool
@@ -65,7 +67,7 @@ var ErrNewer = errors.New("the ledger was written by a newer retryd")
 // system's lock on a file beside it, which ends with the process, and turns claims that a
 // dead process left behind into unknown attempts; on PostgreSQL a lease does that.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{o: o, size: &size{}, health: &health{}}
+	s := &Store{o: o, groups: newGroups(), size: &size{}, health: &health{}}
 	open := s.openFile
 	switch {
 	case o.URL != "":
@@ -82,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // Close closes the ledger and lets the next process write it.
 func (s *Store) Close() error {
-	var errs []error
+	errs := []error{s.copies.close()}
 	for _, db := range []*db{s.read, s.write, s.leasing} {
 		if db != nil {
 			errs = append(errs, db.Close())

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,12 +19,6 @@ const project, task = "p", "5f2bc5a1b2c3d4e5f6a7b8c9"
 func open(t testing.TB, path string) *store.Store {
 	s, err := store.Open(t.Context(), store.Options{Path: path, Create: true})
 	require.NoError(t, err)
-	return s
-}
-
-func ledger(t testing.TB) *store.Store {
-	s := open(t, filepath.Join(t.TempDir(), "retryd.db"))
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }
 
@@ -310,24 +303,6 @@ func TestALedgerOfANewerProgramIsRefused(t *testing.T) {
 			require.ErrorIs(t, err, store.ErrNewer)
 		}
 	})
-}
-
-func BenchmarkClaimAndAnswer100(b *testing.B) {
-	s := ledger(b)
-	candidates := make([]store.Candidate, 100)
-	for i := range candidates {
-		candidates[i].DeviceID = fmt.Sprintf("device-%08d", i)
-	}
-	for i := 0; b.Loop(); i++ {
-		claimed, _, err := s.Claim(b.Context(), claim(fmt.Sprintf("%x", i), 5, candidates...))
-		require.NoError(b, err)
-		answers := make([]store.Answer, len(claimed))
-		for j, c := range claimed {
-			answers[j] = store.Answer{Claimed: c, State: policy.Rejected, AnsweredAt: s.Now()}
-		}
-		_, err = s.Answered(b.Context(), project, fmt.Sprintf("%x", i), answers)
-		require.NoError(b, err)
-	}
 }
 
 func TestAClaimOfAWholeTaskWaitsForEachOfItsDevices(t *testing.T) {

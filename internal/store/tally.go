@@ -18,6 +18,19 @@ type tally struct {
 	ends  map[endKey]int
 }
 
+// add adds the sums of a part of the transaction.
+func (t *tally) add(part tally) {
+	if t.hours == nil {
+		t.hours, t.ends = map[hourKey]int{}, map[endKey]int{}
+	}
+	for k, n := range part.hours {
+		t.hours[k] += n
+	}
+	for k, n := range part.ends {
+		t.ends[k] += n
+	}
+}
+
 type hourKey struct {
 	hour                        int64
 	policy, connection, outcome string

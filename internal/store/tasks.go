@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"retryd/internal/policy"
@@ -60,6 +61,16 @@ type TaskCounts struct {
 	Counts             map[string]int // targets by reason
 	Limits             map[string]int // capped targets by limit
 	Detail             string         // why it is closed as a whole
+	Pass               Pass
+}
+
+// Pass is how a task stood when all of its sub-tasks had been read and nothing was left to be done about
+// them: as long as it stands so, they need not be read again. A claim in the task, and a target of it
+// that is forgiven, end it.
+type Pass struct {
+	As    string    // in the words of whoever decided; empty = there is something to be done
+	After int       // KnownTask.Changes when reading began
+	Until time.Time // what was decided may be decided otherwise from then on
 }
 
 // CountTasks writes how the targets of tasks of a project stand.
@@ -74,8 +85,9 @@ func (s *Store) CountTasks(ctx context.Context, projectID string, tasks []TaskCo
 			if err := errors.Join(err, e); err != nil {
 				return fmt.Errorf("task %s: %w", t.TaskID, err)
 			}
-			_, err = tx.ExecContext(ctx, `UPDATE tasks SET policy = ?, connection = ?, counts = ?, limits = ?, detail = ?, counted_at = ? WHERE project_id = ? AND task_id = ?`,
-				t.Policy, t.Connection, string(counts), string(limits), t.Detail, micros(tx.now), projectID, t.TaskID)
+			_, err = tx.ExecContext(ctx, `UPDATE tasks SET policy = ?, connection = ?, counts = ?, limits = ?, detail = ?, counted_at = ?,
+					pass = CASE WHEN changes = ? THEN ? ELSE '' END, pass_until = ? WHERE project_id = ? AND task_id = ?`,
+				t.Policy, t.Connection, string(counts), string(limits), t.Detail, micros(tx.now), t.Pass.After, t.Pass.As, micros(t.Pass.Until), projectID, t.TaskID)
 			if err != nil {
 				return fmt.Errorf("task %s: %w", t.TaskID, err)
 			}
@@ -92,6 +104,8 @@ type KnownTask struct {
 	RefusedAs    string    // how the task stood then
 	MissingSince time.Time // first coded 404; zero = it was found last
 	LastSeen     time.Time
+	Changes      int // claims, and what was forgiven
+	Looked       int // as SeeLooked wrote it
 }
 
 // KnownTasks gives the tasks of a project that are not gone, by id.
@@ -100,17 +114,52 @@ func (s *Store) KnownTasks(ctx context.Context, projectID string) (map[string]Kn
 	err := each(ctx, s.read, func(rows *sql.Rows) error {
 		var t KnownTask
 		var created, missing, seen int64
-		err := rows.Scan(&t.ID, &t.Name, &t.Type, &t.Status, &t.Total, &t.Success, &t.Fail, &created, &t.Refusals, &t.RefusedAs, &missing, &seen, &t.Identity, &t.AppID, &t.AppName, &t.Attempted)
+		err := rows.Scan(&t.ID, &t.Name, &t.Type, &t.Status, &t.Total, &t.Success, &t.Fail, &created, &t.Refusals, &t.RefusedAs, &missing, &seen, &t.Identity, &t.AppID, &t.AppName, &t.Changes, &t.Looked, &t.Attempted)
 		t.CreatedAt, t.MissingSince, t.LastSeen = fromMicros(created), fromMicros(missing), fromMicros(seen)
 		known[t.ID] = t
 		return err
-	}, `SELECT task_id, name, type, status, total, success, fail, created_at, refusals, refused_as, missing_since, last_seen, identity, app_id, app_name,
+	}, `SELECT task_id, name, type, status, total, success, fail, created_at, refusals, refused_as, missing_since, last_seen, identity, app_id, app_name, changes, looked,
 			EXISTS (SELECT 1 FROM targets WHERE targets.project_id = tasks.project_id AND targets.task_id = tasks.task_id AND counted > 0)
 		FROM tasks WHERE project_id = ? AND gone_at = 0`, projectID)
 	if err != nil {
 		return nil, fmt.Errorf("read the tasks: %w", err)
 	}
 	return known, nil
+}
+
+// longestPass is more than any pass is for: one that was dated by a clock that was ahead does not hold.
+const longestPass = 25 * time.Hour
+
+// Passed gives the tasks of a project of which there is nothing to be read before a moment, by id, with
+// the counts that they had. One with open attempts is not among them.
+func (s *Store) Passed(ctx context.Context, projectID string) (map[string]TaskCounts, error) {
+	passed := map[string]TaskCounts{}
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
+		var t TaskCounts
+		var counts, limits string
+		var until int64
+		if err := rows.Scan(&t.TaskID, &t.Policy, &t.Connection, &counts, &limits, &t.Pass.As, &until); err != nil {
+			return err
+		}
+		t.Pass.Until = fromMicros(until)
+		if err := errors.Join(json.Unmarshal([]byte(counts), &t.Counts), json.Unmarshal([]byte(limits), &t.Limits)); err != nil {
+			return fmt.Errorf("task %s: %w", t.TaskID, err)
+		}
+		passed[t.TaskID] = t
+		return nil
+	}, `SELECT task_id, policy, connection, counts, limits, pass, pass_until FROM tasks WHERE project_id = ? AND pass <> '' AND pass_until > ? AND pass_until <= ?
+		AND NOT EXISTS (SELECT 1 FROM attempts @by_open_task WHERE attempts.project_id = tasks.project_id AND attempts.task_id = tasks.task_id AND `+openStates+`)`,
+		projectID, micros(s.Now()), micros(s.Now().Add(longestPass)))
+	if err != nil {
+		return nil, fmt.Errorf("read the tasks that need not be read: %w", err)
+	}
+	return passed, nil
+}
+
+// unpass has a task be read again.
+func unpass(ctx context.Context, tx *tx, projectID, taskID string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE tasks SET pass = '', changes = changes + 1 WHERE project_id = ? AND task_id = ?`, projectID, taskID)
+	return err
 }
 
 // FoundTask is a task and the project that it is in.
@@ -177,6 +226,14 @@ func (s *Store) TaskGone(ctx context.Context, projectID, taskID string) error {
 	})
 }
 
+// SeeLooked writes how many successes a task had when all of its unresolved targets had been looked at.
+func (s *Store) SeeLooked(ctx context.Context, projectID, taskID string, successes int) error {
+	return s.txIn(ctx, projectID, func(tx *tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE tasks SET looked = ? WHERE project_id = ? AND task_id = ?`, successes, projectID, taskID)
+		return err
+	})
+}
+
 // Unresolved is a target that was retried and failed, or is given up.
 type Unresolved struct {
 	DeviceID, TaskType, Policy, Connection string
@@ -185,16 +242,25 @@ type Unresolved struct {
 // Unresolved lists the first targets of a task, by id after the one named, that may have been
 // resolved by somebody else.
 func (s *Store) Unresolved(ctx context.Context, projectID, taskID, after string, limit int) (found []Unresolved, err error) {
+	// By what they have come to: most targets of a task have recovered, and are not looked at.
+	var parts []string
+	var args []any
+	for _, ended := range append([]string{""}, GivenUp()...) {
+		where := ``
+		if ended == "" {
+			where = ` AND counted > 0 AND state IN ('failed', 'rejected')`
+		}
+		parts = append(parts, `SELECT * FROM (SELECT device_id, task_type, policy, connection FROM targets t WHERE ended = ? AND project_id = ? AND task_id = ?
+				AND device_id > ? AND device_id <> '*'`+where+` AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.project_id = t.project_id
+				AND a.task_id = t.task_id AND a.device_id = t.device_id AND `+openStates+`) ORDER BY device_id LIMIT ?) AS part`)
+		args = append(args, ended, projectID, taskID, after, limit)
+	}
 	err = each(ctx, s.read, func(rows *sql.Rows) error {
 		var u Unresolved
 		err := rows.Scan(&u.DeviceID, &u.TaskType, &u.Policy, &u.Connection)
 		found = append(found, u)
 		return err
-	}, `SELECT device_id, task_type, policy, connection FROM targets t WHERE project_id = ? AND task_id = ? AND device_id > ?
-			AND device_id <> '*' AND (ended = '' AND counted > 0 AND state IN ('failed', 'rejected') OR ended IN ('exhausted', 'expired', 'permanent'))
-			AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.project_id = t.project_id
-				AND a.task_id = t.task_id AND a.device_id = t.device_id AND `+openStates+`)
-		ORDER BY device_id LIMIT ?`, projectID, taskID, after, limit)
+	}, strings.Join(parts, ` UNION ALL `)+` ORDER BY device_id LIMIT ?`, append(args, limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("read the unresolved targets of task %s: %w", taskID, err)
 	}

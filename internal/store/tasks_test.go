@@ -198,6 +198,50 @@ func TestASuccessThatIsTakenBackIsReopened(t *testing.T) {
 	})
 }
 
+// TestAnEndThatIsTakenBackStaysInTheSumOfItsHour: that counts what happened, as the metrics do, and not how
+// targets stand now. What did not happen to a target is not taken back either.
+func TestAnEndThatIsTakenBackStaysInTheSumOfItsHour(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{listed(task, "one")}))
+		attempt(t, s, "recovered", 0, policy.Accepted)
+		settle(t, s, "recovered", policy.Recovered)
+		fails(t, s, "elsewhere", 0, "device")
+		_, err := s.CloseTargets(t.Context(), ends(task, "exhausted", "elsewhere"))
+		require.NoError(t, err)
+		_, err = s.CloseTargets(t.Context(), ends(task, "permanent", "untried"))
+		require.NoError(t, err)
+		found, err := s.Unresolved(t.Context(), project, task, "", 10)
+		require.NoError(t, err)
+		_, err = s.ResolvedElsewhere(t.Context(), project, task, found)
+		require.NoError(t, err)
+		before, err := s.Hours(t.Context(), epoch)
+		require.NoError(t, err)
+		names := []string{"elsewhere", "recovered", "untried"}
+		undone, err := s.Undo(t.Context(), project, task, names, p.now)
+		require.NoError(t, err)
+		require.Equal(t, []string{"recovered"}, undone, "a read that began no later than the success was seen proves nothing")
+		p.sleep(time.Hour)
+		undone, err = s.Undo(t.Context(), project, task, names, p.now)
+		require.NoError(t, err)
+		require.Equal(t, []string{"elsewhere", "untried"}, undone)
+		for name, want := range map[string]policy.Record{
+			"elsewhere": {N: 1, Counted: 1, State: policy.Failed, FirstAt: epoch, SeenAt: p.now}, "untried": {SeenAt: p.now},
+		} {
+			r := record(t, s, task, name)
+			require.Equal(t, want, r.Record, "its attempts count as before")
+			require.False(t, r.Closed)
+		}
+		rows, _, err := s.ListTasks(t.Context(), store.TaskFilter{}, store.Page{Limit: 1})
+		require.NoError(t, err)
+		require.Empty(t, rows[0].Ended)
+		after, err := s.Hours(t.Context(), epoch)
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+		require.Empty(t, check(t, s))
+	})
+}
+
 func TestWhatPeopleDidIsOnRecord(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		s := p.open(t)
@@ -241,5 +285,40 @@ func TestALedgerTellsItsAgePlaceAndSize(t *testing.T) {
 		require.ErrorContains(t, reader.Writable(t.Context()), "the ledger is open for reading only")
 		_, err = reader.Totals(t.Context())
 		require.NoError(t, err)
+	})
+}
+
+func TestATaskNeedNotBeReadUntilATargetOfItIsClaimedOrItsPassIsOver(t *testing.T) {
+	onEach(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		require.NoError(t, s.SeeTasks(t.Context(), project, []store.Task{listed(task, "fw")}))
+		require.NoError(t, s.SeeLooked(t.Context(), project, task, 7))
+		require.Equal(t, 7, known(t, s)[task].Looked)
+		passed := func() map[string]store.TaskCounts {
+			all, err := s.Passed(t.Context(), project)
+			require.NoError(t, err)
+			return all
+		}
+		pass := func() store.TaskCounts {
+			c := store.TaskCounts{TaskID: task, Policy: "upgrades", Connection: "prod", Counts: map[string]int{"permanent": 3}, Limits: map[string]int{}}
+			c.Pass = store.Pass{As: "Fail 1 2 3", After: known(t, s)[task].Changes, Until: p.now.Add(time.Hour)}
+			return c
+		}
+		first := pass()
+		require.NoError(t, s.CountTasks(t.Context(), project, []store.TaskCounts{first}))
+		require.Equal(t, first.Counts, passed()[task].Counts)
+		require.Equal(t, first.Pass.As, passed()[task].Pass.As)
+		attempt(t, s, "d", 0, "rejected")
+		require.Empty(t, passed(), "something was claimed")
+		require.NoError(t, s.CountTasks(t.Context(), project, []store.TaskCounts{pass()}))
+		require.Len(t, passed(), 1)
+		attempt(t, s, "e", 0, "accepted")
+		require.NoError(t, s.CountTasks(t.Context(), project, []store.TaskCounts{pass()}))
+		require.Empty(t, passed(), "an attempt is open")
+		settle(t, s, "e", "failed")
+		require.NoError(t, s.CountTasks(t.Context(), project, []store.TaskCounts{pass()}))
+		require.Len(t, passed(), 1)
+		p.sleep(time.Hour)
+		require.Empty(t, passed(), "it is over")
 	})
 }

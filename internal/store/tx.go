@@ -16,7 +16,21 @@ type tx struct {
 	prepared map[string]*sql.Stmt // nil = it does not
 	now      time.Time            // later than that of each one that it waited for
 	sums     tally
+	// whole is the context of a transaction that several share: none may be cut off, which would end it
+	// for all. nil = a statement runs under its caller's.
+	whole context.Context
 }
+
+// under gives the context that a statement runs under.
+func (t *tx) under(ctx context.Context) context.Context {
+	if t.whole != nil {
+		return t.whole
+	}
+	return ctx
+}
+
+// within leaves it to the transaction how long it may take.
+func (*tx) within(ctx context.Context) (context.Context, context.CancelFunc) { return ctx, func() {} }
 
 // failed leaves the counting to whoever ends the transaction.
 func (*tx) failed(err error) error { return explain(err) }
@@ -34,7 +48,7 @@ func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 
 // ExecContext runs a statement.
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	query, args = t.d.spell(query), cleaned(args)
+	ctx, query, args = t.under(ctx), t.d.spell(query), cleaned(args)
 	if t.prepared == nil {
 		return t.Tx.ExecContext(ctx, query, args...)
 	}
@@ -47,7 +61,7 @@ func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 
 // QueryContext runs a query.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	query, args = t.d.spell(query), cleaned(args)
+	ctx, query, args = t.under(ctx), t.d.spell(query), cleaned(args)
 	if t.prepared == nil {
 		return t.Tx.QueryContext(ctx, query, args...)
 	}
@@ -59,8 +73,8 @@ func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 }
 
 // QueryRowContext runs a query that gives one row at most.
-func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	query, args = t.d.spell(query), cleaned(args)
+func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) row {
+	ctx, query, args = t.under(ctx), t.d.spell(query), cleaned(args)
 	if t.prepared != nil {
 		if s, err := t.prepare(ctx, query); err == nil { //nolint:sqlclosecheck // it is closed with the transaction
 			return s.QueryRowContext(ctx, args...)
@@ -76,7 +90,8 @@ func (s *Store) tx(ctx context.Context, f func(*tx) error) error { return s.txIn
 // txIn runs f in one transaction that writes, while nobody else writes in the same part of the
 // ledger, which is a project or what else the callers agree on. What is written with tx waits
 // for it, and keeps it waiting: so a pause is in force for every claim that follows it, and
-// knows every claim before it.
+// knows every claim before it. Where others write the same part at that moment, they share the
+// transaction, one after the other.
 func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err error) {
 	start := time.Now()
 	defer func() {
@@ -88,6 +103,18 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 	if s.write == nil {
 		return errors.New("the ledger is open for reading only")
 	}
+	if !s.Shared() { // it has one writer
+		part = ""
+	}
+	err = s.groups.of(groupKey{s.write, part}).join(&member{of: s, ctx: ctx, f: f}, part) //nolint:contextcheck // it is the member's
+	if err == nil {
+		s.copies.committed() //nolint:contextcheck // it goes on when the caller has ended
+	}
+	return err
+}
+
+// transact runs f in one transaction.
+func (s *Store) transact(ctx context.Context, part string, f func(context.Context, *tx) error) error {
 	if s.Shared() { // a database that is there and says nothing would else never be given up on
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, longest)
@@ -107,16 +134,13 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 	} else {
 		w.prepared = map[string]*sql.Stmt{}
 	}
-	if err == nil {
-		err = s.fence(ctx, w)
-	}
 	if err != nil {
 		return fmt.Errorf("begin to write the ledger: %w", explain(err))
 	}
-	if err = f(w); err == nil {
-		err = w.sum(ctx)
+	if err := f(ctx, w); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := w.sum(ctx); err != nil {
 		return fmt.Errorf("write the ledger: %w", explain(err))
 	}
 	if err := t.Commit(); err != nil {

@@ -16,9 +16,9 @@ import (
 	"retryd/internal/store"
 )
 
-// older makes a ledger of the last schema but one, with targets in each state that matters to what
+// older makes a ledger of schema 3, with targets in each state that matters to what
 // the upgrade counts.
-func (p *place) older(t testing.TB) (version int64) {
+func (p *place) older(t testing.TB) (version, latest int64) {
 	folder, dialect := "migrations/sqlite", goose.DialectSQLite3
 	if p.o.URL != "" {
 		folder, dialect = "migrations/postgres", goose.DialectPostgres
@@ -27,7 +27,7 @@ func (p *place) older(t testing.TB) (version int64) {
 	migrations, err := goose.NewProvider(dialect, db, os.DirFS(folder))
 	require.NoError(t, err)
 	sources := migrations.ListSources()
-	version = sources[len(sources)-1].Version - 1
+	version, latest = 3, sources[len(sources)-1].Version
 	_, err = migrations.UpTo(t.Context(), version)
 	require.NoError(t, err)
 	exec := func(statement string, values ...any) {
@@ -70,7 +70,7 @@ func (p *place) older(t testing.TB) (version int64) {
 				project, task, row.device, n, state, at, at, at, settled)
 		}
 	}
-	return version
+	return version, latest
 }
 
 func TestAnUpgradeCountsWhatThereIs(t *testing.T) {
@@ -198,9 +198,9 @@ func BenchmarkUpgrade(b *testing.B) {
 
 func TestAnUpgradeKeepsACopyForItsUserOnly(t *testing.T) {
 	p := &place{o: store.Options{Path: filepath.Join(t.TempDir(), "retryd.db")}}
-	version := p.older(t)
+	version, latest := p.older(t)
 	_, err := store.Open(t.Context(), store.Options{Path: p.o.Path, ReadOnly: true})
-	require.ErrorContains(t, err, fmt.Sprintf("has schema %d, this program reads %d: start `retryd run` once to bring it up to date", version, version+1))
+	require.ErrorContains(t, err, fmt.Sprintf("has schema %d, this program reads %d: start `retryd run` once to bring it up to date", version, latest))
 	backup := fmt.Sprintf("%s.schema-%d.bak", p.o.Path, version)
 	require.NoError(t, os.WriteFile(backup, []byte("of an upgrade that was cut off"), 0o644))
 	s := open(t, p.o.Path)
