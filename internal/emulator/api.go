@@ -34,9 +34,9 @@ func (e *Emulator) list(_ string, query url.Values, _ []byte) (any, *apiError) {
 	}
 	count := len(found)
 	found = slices.DeleteFunc(found, func(t *task) bool { return t.ID >= p.marker })
-	rows, page := []iotda.Task{}, iotda.Page{Count: int64(count)}
+	rows, page := []taskRow{}, iotda.Page{Count: int64(count)}
 	for _, t := range cut(found, p) {
-		shown := t.shown(t.ListTargets)
+		shown := t.row()
 		e.rand.Shuffle(len(shown.Targets), func(i, j int) {
 			shown.Targets[i], shown.Targets[j] = shown.Targets[j], shown.Targets[i]
 		})
@@ -82,7 +82,7 @@ func (e *Emulator) show(taskID string, query url.Values, _ []byte) (any, *apiErr
 		s.read = asked
 		rows, page.Marker = append(rows, s.shown()), s.rowID
 	}
-	return map[string]any{"batchtask": t.shown(false), "task_details": rows, "page": page}, nil
+	return map[string]any{"batchtask": t.shown(), "task_details": rows, "page": page}, nil
 }
 
 func (t *task) matching(status iotda.SubtaskStatus, target string) int {

@@ -16,7 +16,19 @@ func (e *Emulator) Task(id string) (iotda.Task, bool) {
 		return iotda.Task{}, false
 	}
 	t.advance(time.Now())
-	return t.shown(false), true
+	return t.shown(), true
+}
+
+// Tasks gives all tasks as they are now, the newest first.
+func (e *Emulator) Tasks() []iotda.Task {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.advanceAll(time.Now())
+	var all []iotda.Task
+	for _, id := range e.ids() {
+		all = append(all, e.tasks[id].shown())
+	}
+	return all
 }
 
 // Subtask gives a sub-task as it is now.
@@ -40,7 +52,7 @@ func (e *Emulator) StopTask(id string) {
 	for _, s := range t.rows {
 		if s.Status.InMotion() || s.Status == iotda.SubtaskFailWaitRetry {
 			t.set(s, iotda.SubtaskStopped)
-			delete(t.moving, s)
+			s.moving = false
 		}
 	}
 	t.Status = iotda.TaskStopped
@@ -50,6 +62,11 @@ func (e *Emulator) StopTask(id string) {
 func (e *Emulator) RemoveTask(id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if t := e.tasks[id]; t != nil {
+		for _, s := range t.rows {
+			t.note(s.ID, s.Status, -1)
+		}
+	}
 	delete(e.tasks, id)
 }
 
@@ -94,6 +111,9 @@ func (e *Emulator) retryTargets(t *task, targets []string, console bool) []iotda
 
 // busy gives another task in which the device is in motion.
 func (e *Emulator) busy(taskID, device string) string {
+	if e.motion[device] == 0 { // most often, and there may be many tasks
+		return ""
+	}
 	for id, t := range e.tasks {
 		if s := t.byName[device]; id != taskID && s != nil && s.Status.InMotion() {
 			return id

@@ -46,6 +46,7 @@ type Emulator struct {
 
 	mu      sync.Mutex
 	tasks   map[string]*task
+	motion  map[string]int // by device: the tasks in which it is in motion
 	nextID  uint64
 	lastID  uint64 // of rows that have moved to the end of their lists
 	keys    map[string]*keyState
@@ -107,7 +108,7 @@ func New(o Options) *Emulator {
 		o.TokenLife = 24 * time.Hour
 	}
 	e := &Emulator{
-		o: o, mux: http.NewServeMux(), tasks: map[string]*task{}, keys: map[string]*keyState{},
+		o: o, mux: http.NewServeMux(), tasks: map[string]*task{}, motion: map[string]int{}, keys: map[string]*keyState{},
 		issued: map[string]time.Time{}, users: map[string]*userState{},
 		rand: rand.New(rand.NewPCG(o.Seed, 7)), nextID: 0x5f2bc5a1b2c3d4e5, lastID: 0x5f2bc5a1b2c3d4e5,
 	}

@@ -57,7 +57,7 @@ func (t *task) hasten(marker string) {
 	for _, s := range t.after(marker) {
 		if s.Status.InMotion() {
 			t.set(s, s.outcome())
-			delete(t.moving, s)
+			s.moving = false
 		}
 	}
 }

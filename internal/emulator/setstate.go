@@ -14,7 +14,7 @@ func (e *Emulator) SetSubtask(taskID, device string, status iotda.SubtaskStatus)
 	t := e.tasks[taskID]
 	t.advance(time.Now())
 	s := t.byName[device]
-	delete(t.moving, s)
+	s.moving = false
 	t.set(s, status)
 }
 

@@ -46,13 +46,15 @@ type task struct {
 	rows   []*subtask // by id, descending, as they are listed
 	byName map[string]*subtask
 	count  map[iotda.SubtaskStatus]int
-	moving map[*subtask]bool
+	turns  turns
+	motion map[string]int // the emulator's
 }
 
 type subtask struct {
 	Device
 	rowID   string
-	started time.Time // of the re-run under way
+	moving  bool      // a re-run is under way
+	started time.Time // of it
 	until   time.Time
 	retries int
 	read    time.Time // when it was asked for last, to be shown
@@ -72,7 +74,8 @@ func (e *Emulator) AddTask(t Task) (string, error) {
 	if t.Created.IsZero() {
 		t.Created = time.Now()
 	}
-	added := &task{Task: t, byName: map[string]*subtask{}, count: map[iotda.SubtaskStatus]int{}, moving: map[*subtask]bool{}}
+	added := &task{Task: t, count: map[iotda.SubtaskStatus]int{}, motion: e.motion}
+	added.rows, added.byName = make([]*subtask, 0, len(t.Devices)), make(map[string]*subtask, len(t.Devices))
 	for _, d := range t.Devices {
 		if d.ID == "" || added.byName[d.ID] != nil {
 			return "", errors.New("a device without an id, or twice in a task")
@@ -81,23 +84,12 @@ func (e *Emulator) AddTask(t Task) (string, error) {
 		added.byName[d.ID] = s
 		added.rows = append(added.rows, s)
 		added.count[d.Status]++
+		added.note(d.ID, d.Status, 1)
 	}
+	added.Devices = nil        // they are rows now
 	slices.Reverse(added.rows) // their ids rose
 	e.tasks[t.ID] = added
 	return t.ID, nil
-}
-
-// advance lets re-runs whose time has come go on.
-func (t *task) advance(now time.Time) {
-	for s := range t.moving {
-		switch {
-		case !now.Before(s.until):
-			t.set(s, s.outcome())
-			delete(t.moving, s)
-		case !now.Before(s.started.Add(s.until.Sub(s.started) / 2)):
-			t.set(s, iotda.SubtaskProcessing)
-		}
-	}
 }
 
 func (s *subtask) outcome() iotda.SubtaskStatus {
@@ -109,8 +101,10 @@ func (s *subtask) outcome() iotda.SubtaskStatus {
 
 func (t *task) set(s *subtask, status iotda.SubtaskStatus) {
 	t.count[s.Status]--
+	t.note(s.ID, s.Status, -1)
 	s.Status = status
 	t.count[status]++
+	t.note(s.ID, status, 1)
 }
 
 // rerun starts a retry of a sub-task.
@@ -124,7 +118,8 @@ func (t *task) rerun(s *subtask, now time.Time, takes time.Duration, failing str
 	s.retries++
 	s.started, s.until, s.failing = now, now.Add(takes), failing
 	t.set(s, iotda.SubtaskWaitting)
-	t.moving[s] = true
+	s.moving = true
+	t.turns.add(s, now.Add(takes/2))
 }
 
 // status follows the sub-tasks, unless it is fixed.
@@ -170,7 +165,7 @@ func (s *subtask) shown() iotda.Subtask {
 	return row
 }
 
-func (t *task) shown(targets bool) iotda.Task {
+func (t *task) shown() iotda.Task {
 	shown := iotda.Task{
 		ID: t.ID, Name: t.Name, Type: t.Type, Status: t.status(), Progress: t.progress(),
 		CreateTime: t.Created.UTC().Format(iotda.TimeLayout),
@@ -178,10 +173,21 @@ func (t *task) shown(targets bool) iotda.Task {
 	if t.CreateTime != "" {
 		shown.CreateTime = t.CreateTime
 	}
-	if targets {
+	return shown
+}
+
+// taskRow is a task as lists show it.
+type taskRow struct {
+	iotda.Task
+	Targets []string `json:"targets"`
+}
+
+func (t *task) row() taskRow {
+	row := taskRow{Task: t.shown()}
+	if t.ListTargets {
 		for _, s := range t.rows {
-			shown.Targets = append(shown.Targets, s.ID)
+			row.Targets = append(row.Targets, s.ID)
 		}
 	}
-	return shown
+	return row
 }

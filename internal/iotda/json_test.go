@@ -20,7 +20,7 @@ func TestTheListReplyIsReadWhole(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`{"batchtasks":[{"task_id":"5f2bc5a1b2c3d4e5f6a7b8c9","task_name":"fw_v2","task_type":"firmwareUpgrade","targets":["d1","d2"],"targets_filter":{},"document":{"package_ids":["32822e5744a45ede319d2c50"]},"task_policy":{"schedule_time":null,"retry_count":2,"retry_interval":5},"status":"PartialSuccess","status_desc":"","task_progress":{"total":2,"processing":0,"success":1,"fail":1,"waitting":0,"fail_wait_retry":0,"stopped":0,"removed":0},"create_time":"20260301T081608Z"}],"page":{"count":1,"marker":"5f2bc5a1b2c3d4e5f6a7b8c9"}}`), &got))
 	assert.Equal(t, []iotda.Task{{
 		ID: "5f2bc5a1b2c3d4e5f6a7b8c9", Name: "fw_v2", Type: iotda.FirmwareUpgrade, Status: iotda.TaskPartialSuccess,
-		Targets: []string{"d1", "d2"}, Progress: iotda.Progress{Total: 2, Success: 1, Fail: 1}, CreateTime: "20260301T081608Z",
+		Targets: iotda.NewDeviceSet("d1", "d2"), Progress: iotda.Progress{Total: 2, Success: 1, Fail: 1}, CreateTime: "20260301T081608Z",
 	}}, got.BatchTasks)
 	assert.Equal(t, iotda.Page{Count: 1, Marker: "5f2bc5a1b2c3d4e5f6a7b8c9"}, got.Page)
 }

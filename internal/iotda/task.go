@@ -25,8 +25,8 @@ type Task struct {
 	StatusDesc string     `json:"status_desc"`
 	// Targets are the device ids the task was made for. Whether a list row carries
 	// them is not documented; a task made for a group has none.
-	Targets  []string `json:"targets"`
-	Progress Progress `json:"task_progress"`
+	Targets  DeviceSet `json:"targets"`
+	Progress Progress  `json:"task_progress"`
 	// AppID and AppName are the resource space that the task was listed under. A row does
 	// not carry them [sdk model_task.go]: who lists by app fills them in.
 	AppID   string `json:"-"`

@@ -11,7 +11,7 @@ import (
 // once makes a read's call. Where its credentials are refused and others can be had, it makes
 // it again with those, the first time: so a token that ended before its time costs nothing.
 // begun is the start of the last try.
-func (c *Client) once(ctx context.Context, k call, renewed *bool, out any) (begun time.Time, e *Error) {
+func (c *Client) once(ctx context.Context, k call, renewed *bool, out into) (begun time.Time, e *Error) {
 	begun = time.Now()
 	if e := c.authorise(ctx, &k); e != nil {
 		return begun, e
@@ -35,7 +35,7 @@ func (c *Client) once(ctx context.Context, k call, renewed *bool, out any) (begu
 }
 
 // post makes a call that changes something, and never again.
-func (c *Client) post(ctx context.Context, k call, out any) *Error {
+func (c *Client) post(ctx context.Context, k call, out into) *Error {
 	if e := c.authorise(ctx, &k); e != nil {
 		return e
 	}

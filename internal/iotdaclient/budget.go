@@ -2,7 +2,6 @@ package iotdaclient
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -33,18 +32,10 @@ type Budget struct {
 	burst   int
 	cutAt   time.Time
 	hold    time.Time // no call before it: the platform asked for that
-	waiting [2][]*waiter
+	waiting turns
 	pumping bool
 	empty   chan struct{} // told when nobody waits any more
 }
-
-// The queues of Budget.waiting.
-const (
-	retriesFirst = iota
-	readsAfter
-)
-
-type waiter struct{ ready chan struct{} }
 
 // NewBudget allows rps calls a second on average and burst at once.
 func NewBudget(rps float64, burst int) *Budget {
@@ -121,9 +112,8 @@ func (b *Budget) wait(ctx context.Context, queue int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := &waiter{ready: make(chan struct{})}
 	b.mu.Lock()
-	b.waiting[queue] = append(b.waiting[queue], w)
+	w := b.waiting.join(queue)
 	if !b.pumping {
 		b.pumping = true
 		go b.pump()
@@ -136,12 +126,10 @@ func (b *Budget) wait(ctx context.Context, queue int) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	i := slices.Index(b.waiting[queue], w)
-	if i < 0 {
+	if !b.waiting.leave(queue, w) {
 		return nil // its turn came at the same moment
 	}
-	b.waiting[queue] = slices.Delete(b.waiting[queue], i, i+1)
-	if b.waiters() == 0 {
+	if b.waiting.len() == 0 {
 		select {
 		case b.empty <- struct{}{}:
 		default:
@@ -150,13 +138,11 @@ func (b *Budget) wait(ctx context.Context, queue int) error {
 	return ctx.Err()
 }
 
-func (b *Budget) waiters() int { return len(b.waiting[retriesFirst]) + len(b.waiting[readsAfter]) }
-
 // pump gives turns, one for each token, for as long as somebody waits.
 func (b *Budget) pump() {
 	for {
 		b.mu.Lock()
-		if b.waiters() == 0 {
+		if b.waiting.len() == 0 {
 			b.pumping = false
 			b.mu.Unlock()
 			return
@@ -174,9 +160,7 @@ func (b *Budget) pump() {
 			continue
 		}
 		b.mu.Lock()
-		if w := b.first(); w != nil {
-			close(w.ready)
-		}
+		b.waiting.next()
 		b.mu.Unlock()
 	}
 }
@@ -207,14 +191,4 @@ func (b *Budget) sleep(d time.Duration) bool {
 	case <-b.empty:
 		return false
 	}
-}
-
-func (b *Budget) first() *waiter {
-	for queue := range b.waiting {
-		if q := b.waiting[queue]; len(q) > 0 {
-			b.waiting[queue] = q[1:]
-			return q[0]
-		}
-	}
-	return nil
 }

@@ -55,6 +55,47 @@ func TestRetriesGoBeforeReadsThatWaitLonger(t *testing.T) {
 	})
 }
 
+// TestARetryGetsTheNextFreeSlot: before reads that have waited for one longer.
+func TestARetryGetsTheNextFreeSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(emulator.Options{})
+		id := addTask(t, w.e, 3)
+		c := w.paced(t, iotdaclient.NewBudget(1000, 1000))
+		require.NoError(t, list(t.Context(), c)) // proves the key
+		before := len(w.e.Calls())
+		var all sync.WaitGroup
+		for range 12 { // the first four take all slots
+			all.Go(func() { require.NoError(t, list(t.Context(), c)) })
+		}
+		synctest.Wait()
+		gone, cancel := context.WithCancel(t.Context())
+		all.Go(func() {
+			_, err := c.Acquire(gone)
+			require.ErrorIs(t, err, context.Canceled)
+		})
+		for range 2 {
+			all.Go(func() {
+				free, err := c.Acquire(t.Context())
+				require.NoError(t, err)
+				defer free()
+				_, e := c.RetryTask(t.Context(), id, []string{"d-0001"}, nil)
+				require.Nil(t, e)
+			})
+		}
+		synctest.Wait()
+		cancel() // one that waits no more takes no slot with it
+		all.Wait()
+		var ops []string
+		for _, call := range w.e.Calls()[before:] {
+			ops = append(ops, call.Op)
+		}
+		require.Len(t, ops, 14)
+		require.NotContains(t, ops[:4], "RetryBatchTask")
+		require.Contains(t, ops[4:8], "RetryBatchTask")
+		require.NotContains(t, ops[8:], "RetryBatchTask")
+	})
+}
+
 // TestConnectionsOfOneBudgetTakeTurns: the one that has a thousand calls to make leaves the other
 // its share.
 func TestConnectionsOfOneBudgetTakeTurns(t *testing.T) {

@@ -15,10 +15,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // Options describe one connection. All fields without a remark are required.
@@ -71,7 +70,7 @@ type Client struct {
 	source sourceName
 	wants  Signing // what the endpoint's host looks like
 	http   *http.Client
-	slots  *semaphore.Weighted
+	slots  slots
 	dated  atomic.Pointer[dated]
 }
 
@@ -96,12 +95,12 @@ func New(o Options) (*Client, error) {
 	if o.Credentials == nil {
 		return nil, fmt.Errorf("connection %q: no credentials", o.Name)
 	}
-	return &Client{o: o, source: nameOf(o.Credentials), wants: wanted(o.Endpoint), http: newHTTP(o.Transport), slots: semaphore.NewWeighted(int64(o.Concurrency))}, nil
+	return &Client{o: o, source: nameOf(o.Credentials), wants: wanted(o.Endpoint), http: newHTTP(o.Transport), slots: slots{free: o.Concurrency}}, nil
 }
 
 func newTransport(caFile string, idle int) (*http.Transport, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone() // with ProxyFromEnvironment and HTTP/2
-	t.MaxIdleConnsPerHost = idle
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, idle      // there is one host
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
@@ -131,6 +130,9 @@ func (c *Client) Timeout() time.Duration { return c.o.Timeout }
 // Budget gives the rate that the connection's calls share.
 func (c *Client) Budget() *Budget { return c.o.Budget }
 
+// Concurrency gives how many calls may be in flight.
+func (c *Client) Concurrency() int { return c.o.Concurrency }
+
 // Doubt has its credentials be proven anew: another process that used them may know more.
 func (c *Client) Doubt() { c.o.Guards.Doubt() }
 
@@ -149,22 +151,22 @@ func (c *Client) Dated() (date, at time.Time) {
 	return date, at
 }
 
-// Acquire waits for a free slot and then for the rate. The caller makes one call and
+// Acquire waits for a free slot and then for the rate, before any read that waits for them. The caller makes one call and
 // then frees the slot. Reads do this themselves; RetryTask's caller does it first,
-// because the claim has to come between the rate and the call.
+// because the claim has to come between the rate and the call. To free it once more does nothing.
 func (c *Client) Acquire(ctx context.Context) (free func(), err error) {
 	return c.acquire(ctx, retriesFirst)
 }
 
 func (c *Client) acquire(ctx context.Context, queue int) (free func(), err error) {
-	if err := c.slots.Acquire(ctx, 1); err != nil {
+	if err := c.slots.acquire(ctx, queue); err != nil {
 		return nil, err
 	}
 	if err := c.o.Budget.wait(ctx, queue); err != nil {
-		c.slots.Release(1)
+		c.slots.release()
 		return nil, err
 	}
-	return func() { c.slots.Release(1) }, nil
+	return sync.OnceFunc(c.slots.release), nil
 }
 
 func (c *Client) fail(op string, e *Error) *Error {

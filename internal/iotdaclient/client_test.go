@@ -76,7 +76,7 @@ func TestEveryTaskAndSubtaskIsReadOnce(t *testing.T) {
 		_, err := c.EachTask(t.Context(), iotda.FirmwareUpgrade, "", func(task iotda.Task) error { tasks[task.ID]++; return nil })
 		require.NoError(rt, err)
 		for marker := ""; ; {
-			w, err := c.Wave(t.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, marker, rapid.IntRange(1, 11).Draw(rt, "pages"))
+			w, err := c.Wave(t.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, iotdaclient.From{Marker: marker}, rapid.IntRange(1, 11).Draw(rt, "pages"))
 			require.NoError(rt, err)
 			for _, s := range w.Subtasks {
 				seen[s.Target]++
@@ -222,7 +222,7 @@ func TestAWaveSaysWhereItsPagesHaveTooManyRowsOrTooFew(t *testing.T) {
 				}
 				return ""
 			})
-			w, err := c.Wave(t.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, "", iotdaclient.MaxWavePages)
+			w, err := c.Wave(t.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, iotdaclient.From{}, iotdaclient.MaxWavePages)
 			require.NoError(t, err)
 			require.Equal(t, page != "", w.Uneven, "%s on page %s", fault, page)
 		}
@@ -234,7 +234,7 @@ func BenchmarkWave(b *testing.B) {
 	id := addTask(b, e, 550)
 	c := client(b, e, func(o *iotdaclient.Options) { o.Budget = iotdaclient.NewBudget(1e9, 1e9) })
 	for b.Loop() {
-		w, err := c.Wave(b.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, "", iotdaclient.MaxWavePages)
+		w, err := c.Wave(b.Context(), id, iotdaclient.Query{Status: iotda.SubtaskFail}, iotdaclient.From{}, iotdaclient.MaxWavePages)
 		if err != nil || len(w.Subtasks) != 550 {
 			b.Fatal(err, len(w.Subtasks))
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,8 +15,8 @@ import (
 	"retryd/internal/iotda"
 )
 
-// exchange makes one call, once, and decodes a 200 into out.
-func (c *Client) exchange(ctx context.Context, k call, out any) *Error {
+// exchange makes one call, once, and has out read a 200.
+func (c *Client) exchange(ctx context.Context, k call, out into) *Error {
 	with := [sha256.Size]byte{}
 	if k.cred.Token != "" {
 		with = sha256.Sum256([]byte(k.cred.Token))
@@ -29,6 +30,9 @@ func (c *Client) exchange(ctx context.Context, k call, out any) *Error {
 	countCall(ctx)
 	e = c.roundTrip(ctx, k, out)
 	x.Duration = time.Since(start)
+	if told(e) == answerRefused {
+		c.o.Guards.heard(k.cred.name(), guardWindow, e)
+	}
 	noted := done(told(e))
 	c.learn(e)
 	c.observe(x, e)
@@ -78,17 +82,25 @@ func (c *Client) observe(x Exchange, e *Error) {
 	c.o.Observe(x)
 }
 
-func (c *Client) roundTrip(ctx context.Context, k call, out any) *Error {
+// maxRefusal is far more than any words of the platform's or the gateway's come to.
+const maxRefusal = 1 << 20
+
+func (c *Client) roundTrip(ctx context.Context, k call, out into) *Error {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	req, err := c.request(ctx, k)
 	if err != nil {
 		return &Error{Class: classCredentials, err: err}
 	}
-	body := k.gate.through(req)
-	r, e := receive(c.http, req, maxReply)
-	if body != nil && body.why() != nil { // whatever came back, it was not to this
-		return &Error{Class: classHeld, err: body.why()}
+	sent := k.gate.through(req)
+	r, e := receive(c.http, req, maxReply, func(r *reply, body io.Reader) error {
+		if r.status != http.StatusOK {
+			return r.keep(body, maxRefusal)
+		}
+		return out(body)
+	})
+	if sent != nil && sent.why() != nil { // whatever came back, it was not to this
+		return &Error{Class: classHeld, err: sent.why()}
 	}
 	if r != nil && !r.date.IsZero() {
 		c.dated.Store(&dated{r.date, time.Now()})
@@ -98,11 +110,11 @@ func (c *Client) roundTrip(ctx context.Context, k call, out any) *Error {
 	}
 	e = r.error()
 	if r.status != http.StatusOK {
-		e.decode(r.body, k.cred)
+		e.decode(r, k.cred)
 		return e
 	}
-	if err := json.Unmarshal(r.body, out); err != nil {
-		e.Class, e.Message = iotda.ClassBroken, notAReply(r.body, k.cred, err)
+	if r.wrong != nil {
+		e.Class, e.Message = iotda.ClassBroken, notAReply(r.begun, k.cred, r.wrong)
 		return e
 	}
 	return nil
@@ -110,22 +122,22 @@ func (c *Client) roundTrip(ctx context.Context, k call, out any) *Error {
 
 // decode reads the platform's or the gateway's error body; both have these two fields. cred is
 // what the call was made with.
-func (e *Error) decode(body []byte, cred Credential) {
+func (e *Error) decode(r *reply, cred Credential) {
 	var words struct {
 		Code    string `json:"error_code"`
 		Message string `json:"error_msg"`
 	}
-	if json.Unmarshal(body, &words) == nil {
+	if json.Unmarshal(r.body, &words) == nil {
 		e.Code, e.Message = cred.shown(words.Code, 64), cred.shown(words.Message, 300)
 	} else {
-		e.Message = "with a body that is not the API's: " + excerpt(body, cred)
+		e.Message = "with a body that is not the API's: " + excerpt(r.begun, cred)
 	}
 	e.Class = iotda.Classify(e.Status, e.Code)
 }
 
 // notAReply describes a 200 that is not what the API sends, in words without Go's types.
-func notAReply(body []byte, cred Credential, err error) string {
-	if len(body) == 0 {
+func notAReply(begun []byte, cred Credential, err error) string {
+	if len(begun) == 0 {
 		return "the reply is empty"
 	}
 	var wrong *json.UnmarshalTypeError
@@ -136,9 +148,9 @@ func notAReply(body []byte, cred Credential, err error) string {
 	case errors.As(err, &wrong):
 		return fmt.Sprintf("the reply's field %q is a %s, which is not what the API documents", wrong.Field, wrong.Value)
 	}
-	return "the reply is not the API's JSON: " + excerpt(body, cred)
+	return "the reply is not the API's JSON: " + excerpt(begun, cred)
 }
 
-func excerpt(body []byte, cred Credential) string {
-	return strconv.Quote(cred.shown(string(body[:min(len(body), shownMax)]), 80))
+func excerpt(begun []byte, cred Credential) string {
+	return strconv.Quote(cred.shown(string(begun), 80))
 }

@@ -153,7 +153,7 @@ func FuzzAWaveHasEachRowOnceAndTheNextIsFurtherDown(f *testing.F) {
 		c := fuzzed(t, aKey(), p.reply)
 		for marker := ""; ; {
 			before := p.calls
-			w, err := c.Wave(t.Context(), "ab", iotdaclient.Query{Status: iotda.SubtaskFail}, marker, iotdaclient.MaxWavePages)
+			w, err := c.Wave(t.Context(), "ab", iotdaclient.Query{Status: iotda.SubtaskFail}, iotdaclient.From{Marker: marker}, iotdaclient.MaxWavePages)
 			require.LessOrEqual(t, p.calls-before, iotdaclient.MaxWavePages)
 			if err != nil {
 				ended(t, p, err)

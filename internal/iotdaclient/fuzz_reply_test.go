@@ -45,7 +45,7 @@ func FuzzAListOfTasksIsReadAsItIsOrRefused(f *testing.F) {
 func FuzzATaskAndItsSubtasksAreReadOnceEachOrRefused(f *testing.F) {
 	addReplies(f, showReply)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		w, err := fuzzed(t, aKey(), always(body)).Wave(t.Context(), "ab", iotdaclient.Query{Status: iotda.SubtaskFail}, "", iotdaclient.MaxWavePages)
+		w, err := fuzzed(t, aKey(), always(body)).Wave(t.Context(), "ab", iotdaclient.Query{Status: iotda.SubtaskFail}, iotdaclient.From{}, iotdaclient.MaxWavePages)
 		if err != nil {
 			refused(t, err)
 			return
@@ -97,7 +97,7 @@ func TestAReplyOfRowsWithoutEndIsRefusedInLittleMemory(t *testing.T) {
 		case "batchtasks":
 			_, err = c.EachTask(t.Context(), iotda.FirmwareUpgrade, "", func(iotda.Task) error { return nil })
 		case "task_details":
-			_, err = c.Wave(t.Context(), "ab", iotdaclient.Query{}, "", 1)
+			_, err = c.Wave(t.Context(), "ab", iotdaclient.Query{}, iotdaclient.From{}, 1)
 		case "applications":
 			_, err = c.Apps(t.Context())
 		case "devices":

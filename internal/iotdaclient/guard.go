@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"sync"
 	"time"
 )
@@ -50,16 +51,29 @@ func (g *Guards) Keep(log AuthLog) {
 // under name. done must be called with what it told. with is the token that it carries, hashed,
 // zero for a key.
 func (g *Guards) enter(ctx context.Context, name [sha256.Size]byte, within time.Duration, with [sha256.Size]byte) (done func(answer) error, e *Error) {
-	done, until, err := g.of(name, within).enter(ctx, with)
+	one := g.of(name, within)
+	done, until, err := one.enter(ctx, with)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, &Error{Class: classStopped, err: err}
 	case err != nil:
 		return nil, &Error{Class: classLocked, err: err} // what cannot be noted is not risked
 	case done == nil:
-		return nil, &Error{Class: classLocked, Message: "no call before " + until.UTC().Format(time.RFC3339), until: until}
+		return nil, &Error{Class: classLocked, Message: "no call before " + until.UTC().Format(time.RFC3339) + one.lastWords(), until: until}
 	}
 	return done, nil
+}
+
+// RefusedWith stands in the error of a call that is held back before what the platform said when it refused
+// the last one.
+const RefusedWith = "; the last call was refused with: "
+
+// heard keeps what the platform says as it refuses a call: once calls are held back nobody would hear it again.
+func (g *Guards) heard(name [sha256.Size]byte, within time.Duration, e *Error) {
+	one := g.of(name, within)
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	one.words = strings.TrimPrefix(e.What(), e.Op+": ")
 }
 
 func (g *Guards) of(hash [sha256.Size]byte, within time.Duration) *guard {
@@ -102,6 +116,16 @@ type guard struct {
 	accepted bool
 	epoch    int               // refusals so far
 	refused  [sha256.Size]byte // the token that was refused last, until the next is accepted
+	words    string            // of the platform, with the last refusal in this process
+}
+
+func (g *guard) lastWords() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.words == "" {
+		return ""
+	}
+	return RefusedWith + g.words
 }
 
 // answer is what a call told about its credentials.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -101,6 +102,7 @@ func (l *Login) ask(ctx context.Context) (Credential, error) {
 			told = answerAccepted
 		case e.Class == iotda.ClassAuth:
 			told = answerRefused
+			l.o.Guards.heard(l.logins, loginWindow, e)
 		}
 		noted := done(told)
 		switch {
@@ -124,7 +126,7 @@ func (l *Login) login(ctx context.Context) (Credential, *Error) {
 		return Credential{}, &Error{Class: classCredentials, err: err}
 	}
 	begun := time.Now()
-	r, e := receive(l.http, req, maxLoginReply)
+	r, e := receive(l.http, req, maxLoginReply, func(r *reply, body io.Reader) error { return r.keep(body, maxLoginReply) })
 	if e != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			e.Class = classStopped

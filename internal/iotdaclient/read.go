@@ -2,7 +2,9 @@ package iotdaclient
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -32,7 +34,7 @@ func (b Backoff) Start() *backoff.ExponentialBackOff {
 
 // read makes a call that changes nothing, again where the error is one that passes.
 // begun is the start of the try that succeeded.
-func (c *Client) read(ctx context.Context, k call, out any) (begun time.Time, err error) {
+func (c *Client) read(ctx context.Context, k call, out into) (begun time.Time, err error) {
 	pauses := &pausing{BackOff: c.o.Backoff.Start()}
 	renewed := false
 	err = backoff.Retry(func() error {
@@ -110,18 +112,26 @@ func (c *Client) taskPage(ctx context.Context, typ iotda.TaskType, app, marker s
 	if app != "" {
 		query["app_id"] = app
 	}
-	var reply struct {
-		Tasks *rows[iotda.Task] `json:"batchtasks"`
-		Page  iotda.Page        `json:"page"`
-	}
-	begun, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: query}, &reply)
+	var tasks []iotda.Task
+	var page iotda.Page
+	begun, err := c.read(ctx, call{op: opList, method: http.MethodGet, path: c.path(""), query: query}, func(body io.Reader) error {
+		tasks, page = nil, iotda.Page{}
+		lean := newLean(body, 3, true)
+		d := json.NewDecoder(lean)
+		named := func(t *iotda.Task) {
+			if set := lean.before(d.InputOffset()); set != nil {
+				t.Targets = set
+			}
+		}
+		return fields{"batchtasks": list("batchtasks", &tasks, named), "page": value("page", &page)}.read(d)
+	})
 	switch {
 	case err != nil:
 		return nil, iotda.Page{}, begun, err
-	case reply.Tasks == nil:
+	case tasks == nil:
 		return nil, iotda.Page{}, begun, c.fail(opList, &Error{Class: iotda.ClassBroken, Status: http.StatusOK, Message: `the reply has no "batchtasks"`})
 	}
-	return *reply.Tasks, reply.Page, begun, nil
+	return tasks, page, begun, nil
 }
 
 // SubtaskPage is one page of a task's sub-tasks, with the task as it was then.
@@ -149,19 +159,22 @@ func (c *Client) Subtasks(ctx context.Context, taskID string, q Query, marker st
 	if offset > 0 {
 		query["offset"] = strconv.Itoa(offset)
 	}
-	var reply struct {
-		Task    *iotda.Task         `json:"batchtask"`
-		Details rows[iotda.Subtask] `json:"task_details"`
-		Page    iotda.Page          `json:"page"`
-	}
-	begun, err := c.read(ctx, call{op: opShow, method: http.MethodGet, path: c.path("/" + taskID), query: query}, &reply)
+	var task iotda.Task
+	var subtasks []iotda.Subtask
+	var page iotda.Page
+	begun, err := c.read(ctx, call{op: opShow, method: http.MethodGet, path: c.path("/" + taskID), query: query}, func(body io.Reader) error {
+		task, subtasks, page = iotda.Task{}, nil, iotda.Page{}
+		return fields{
+			"batchtask": value("batchtask", &task), "task_details": list("task_details", &subtasks, nil), "page": value("page", &page),
+		}.read(json.NewDecoder(newLean(body, 2, false)))
+	})
 	if err != nil {
 		return SubtaskPage{}, err
 	}
-	if reply.Task == nil || reply.Task.Status == "" {
+	if task.Status == "" {
 		return SubtaskPage{}, c.fail(opShow, &Error{Class: iotda.ClassBroken, Status: http.StatusOK, Message: `the reply has no "batchtask" with a status`})
 	}
-	return SubtaskPage{Task: *reply.Task, Subtasks: reply.Details, Marker: reply.Page.Marker, Begun: begun}, nil
+	return SubtaskPage{Task: task, Subtasks: subtasks, Marker: page.Marker, Begun: begun}, nil
 }
 
 // ErrMarker is in the chain of the error of a list whose marker does not fall: following

@@ -47,7 +47,7 @@ func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string,
 		return RetryAnswer{}, c.fail(opRetry, &Error{Class: iotda.ClassRefused, err: err})
 	}
 	var reply retryReply
-	if e := c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: string(body), gate: gate}, &reply); e != nil {
+	if e := c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: string(body), gate: gate}, whole(&reply)); e != nil {
 		return RetryAnswer{}, e
 	}
 	return readAnswer(targets, reply.Targets), nil
@@ -58,7 +58,7 @@ func (c *Client) RetryTask(ctx context.Context, taskID string, targets []string,
 // names is not documented, so a 200 says that the task was taken, and no more.
 func (c *Client) RetryAll(ctx context.Context, taskID string, gate Gate) *Error {
 	var reply struct{}
-	return c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: "{}", gate: gate}, &reply)
+	return c.post(ctx, call{op: opRetry, method: http.MethodPost, path: c.path("/" + taskID + "/retry"), body: "{}", gate: gate}, whole(&reply))
 }
 
 type retryReply struct {
