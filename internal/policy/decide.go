@@ -165,6 +165,9 @@ func (p *Policy) isBacklog(f TaskFacts, now time.Time) bool {
 	return f.Task.Created().Before(since)
 }
 
+// Perhaps is the detail of superseded targets of which that is not sure.
+const Perhaps = "perhaps: a newer task's members could not be read"
+
 // Decide says what is to be done about one target of an open task, limits apart. It
 // depends on its arguments only: the same facts at the same now give the same verdict.
 func (p *Policy) Decide(f Facts, now time.Time) Verdict {
@@ -179,7 +182,7 @@ func (p *Policy) Decide(f Facts, now time.Time) Verdict {
 	case p.Tasks.Superseded == SupersededSkip && f.NewerBy != "":
 		return Verdict{Reason: SupersededBy, Detail: "by task " + f.NewerBy}
 	case p.Tasks.Superseded == SupersededSkip && f.NewerUnknown:
-		return Verdict{Reason: SupersededBy, Detail: "perhaps: a newer task's members could not be read"}
+		return Verdict{Reason: SupersededBy, Detail: Perhaps}
 	case r.Paused != "":
 		return Verdict{Reason: Paused, Detail: r.Paused, NotBefore: r.PauseEnds}
 	case r.OpenTask != "":

@@ -20,31 +20,25 @@ var errByHand = errors.New("nothing was retried")
 
 // retryByHand retries targets of one task that a person asks for, under the policy that has the
 // task, and by the same gates and claims as its sweeps, but for what the order goes past.
-func (c *connection) retryByHand(ctx context.Context, r store.Request) (store.Outcome, error) {
-	o, _, err := c.byHand(ctx, r)
-	return o, err
-}
-
-// byHand does it, and gives the targets that a limit held back too, by limit.
-func (c *connection) byHand(ctx context.Context, r store.Request) (o store.Outcome, capped map[string]int, err error) {
+func (c *connection) retryByHand(ctx context.Context, r store.Request) (o store.Outcome, err error) {
 	if c.o.Observe {
-		return o, nil, fmt.Errorf("%w: this retryd runs with --observe, and sends nothing", errByHand)
+		return o, fmt.Errorf("%w: this retryd runs with --observe, and sends nothing", errByHand)
 	}
 	asked := newHand(r, c.dry != nil)
 	l, err := c.refreshFor(ctx, asked)
 	if err != nil {
-		return o, nil, err
+		return o, err
 	}
 	task, p, err := c.ownTask(l, r)
 	if err != nil {
-		return o, nil, err
+		return o, err
 	}
 	ctx, done := c.underPolicy(ctx, p)
 	defer done()
 	w := newSweep(c, p, c.o.Store.Now())
 	w.hand, w.past = asked, asked.order.Past
 	if err := w.recall(ctx); err != nil {
-		return o, nil, err
+		return o, err
 	}
 	t := &taskSweep{sweep: w, task: task, listing: l, counts: map[policy.Reason]int{}, limits: map[string]int{}}
 	rest, err := t.retryNamed(ctx)
@@ -58,10 +52,13 @@ func (c *connection) byHand(ctx context.Context, r store.Request) (o store.Outco
 		rest = store.Left{Reason: string(closed), Detail: t.detail}
 	}
 	o = store.Outcome{Targets: addTo(map[string]int{}, t.counts), Sent: addTo(map[string]int{}, w.sent)}
+	if len(t.limits) > 0 {
+		o.Capped = t.limits
+	}
 	if w.hand.names() {
 		o.Targets, o.Left = w.hand.result(rest)
 	}
-	return o, t.limits, err
+	return o, err
 }
 
 // refreshFor lists the tasks and observes. A plan is made beside whoever observes everything, and
@@ -123,7 +120,7 @@ func (t *taskSweep) retryNamed(ctx context.Context) (rest store.Left, err error)
 		some := devices[:min(t.singlesInTime(), len(devices))]
 		devices = devices[len(some):]
 		for n := 0; ; n++ {
-			_, _, err := t.part(ctx, func() (iotdaclient.Wave, error) { return t.readNamed(ctx, some) })
+			err := t.alone(ctx, func() (iotdaclient.Wave, error) { return t.readNamed(ctx, some) })
 			if errors.Is(err, errStale) && n < maxRereads {
 				continue
 			}

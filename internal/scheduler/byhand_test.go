@@ -385,7 +385,7 @@ func TestWhatARetryByHandWouldDoIsToldAndNothingIsWritten(t *testing.T) {
 			require.Equal(t, store.Outcome{Targets: map[string]int{"due": 1, "exhausted": 1, "not_selected": 1}, Sent: map[string]int{}, Left: []store.Left{
 				{DeviceID: "d-00000", Reason: "exhausted", Detail: "1 of 1 attempts"},
 				{DeviceID: "none", Reason: "not_selected", Detail: "it is not among the targets that policy upgrades retries, those in [Fail]: it is in another status, or the task has no such device"},
-			}}, o.Outcome)
+			}}, o)
 			o, err = s.PlanRetry(t.Context(), retryOf(task, policy.Past{Max: true}))
 			require.NoError(t, err)
 			require.Equal(t, map[string]int{"due": 5}, o.Targets)

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -32,6 +33,11 @@ type circuit struct {
 	size   int       // targets of the next call; 0 = any number
 	opened time.Time // by the last call without proof; zero = it is not open
 	probes int       // failed ones in a row
+
+	inFlight int           // calls
+	left     chan struct{} // closed when one of them ends; nil = nobody waits for that
+	window   int           // calls that may be in flight
+	answers  int           // since the window grew
 }
 
 // limit gives how many targets the next call may have, 0 for none before a newer read, or so
@@ -39,6 +45,10 @@ type circuit struct {
 func (c *circuit) limit(readAt time.Time) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.allows(readAt)
+}
+
+func (c *circuit) allows(readAt time.Time) int {
 	c.doubt()
 	switch {
 	case c.size == 0:
@@ -47,6 +57,45 @@ func (c *circuit) limit(readAt time.Time) int {
 		return 0
 	}
 	return c.size
+}
+
+// enter waits until one more call may be in flight, and gives how many targets it may have: 0 for none
+// now. alone is set where it is to be the only one, and most is how many there may be at any rate. Whoever
+// entered leaves.
+func (c *circuit) enter(ctx context.Context, readAt time.Time, most int) (size int, alone bool, err error) {
+	for {
+		c.mu.Lock()
+		size = c.allows(readAt)
+		atOnce := min(c.atOnce(), most)
+		if size == 0 || c.inFlight < atOnce {
+			if size > 0 {
+				c.inFlight++
+			}
+			c.mu.Unlock()
+			return size, atOnce == 1, nil
+		}
+		if c.left == nil {
+			c.left = make(chan struct{})
+		}
+		left := c.left
+		c.mu.Unlock()
+		select {
+		case <-left:
+		case <-ctx.Done():
+			return 0, false, ctx.Err()
+		}
+	}
+}
+
+// leave ends what enter began.
+func (c *circuit) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight--
+	if c.left != nil {
+		close(c.left)
+		c.left = nil
+	}
 }
 
 // suspect has one call without proof open it, if there was no answer for a while.
@@ -63,20 +112,20 @@ func (c *circuit) doubt() {
 	}
 }
 
-// atOnce gives how many calls may be in flight together: no more than would open the circuit.
+// atOnce gives how many calls may be in flight together: no more than would open the circuit, and twice
+// as many each time that all of those were answered. The connection's concurrency is above it all.
 func (c *circuit) atOnce() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.size > 0 {
 		return 1
 	}
-	return circuitAfter - c.fails
+	return max(circuitAfter, c.window) - c.fails
 }
 
 // unknown opens the circuit; where the call was a small one, that one is enough.
 func (c *circuit) unknown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.window, c.answers = 0, 0
 	if !c.opened.IsZero() {
 		c.probes++
 	}
@@ -97,8 +146,14 @@ func (c *circuit) answered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answer, c.fails, c.probes = time.Now(), 0, 0
-	if c.size *= 10; c.size > iotda.MaxTargetsPerRetry {
-		c.size, c.opened = 0, time.Time{}
+	if c.size > 0 {
+		if c.size *= 10; c.size > iotda.MaxTargetsPerRetry {
+			c.size, c.opened, c.window, c.answers = 0, time.Time{}, circuitAfter, 0
+		}
+		return
+	}
+	if c.answers++; c.answers >= c.window && c.window < 1<<20 {
+		c.window, c.answers = 2*max(c.window, circuitAfter), 0
 	}
 }
 

@@ -32,7 +32,8 @@ type connection struct {
 	turn      *semaphore.Weighted // the sweeps take turns wave by wave, first come first served
 	listings  *semaphore.Weighted // one at a time lists
 	listed    *listing
-	apps      []iotda.App // as read last
+	asking    atomic.Int64 // how often the tasks were begun to be listed
+	apps      []iotda.App  // as read last
 	appsRead  time.Time
 	observing *semaphore.Weighted // one at a time observes, while others list
 	observed  time.Time
@@ -43,6 +44,7 @@ type connection struct {
 	posted    map[string]int       // retry calls by task, since the start
 	elsewhere map[string]elsewhere // by task; only while observing
 	vanished  bool                 // more tasks went at once than can be believed
+	pending   map[string]*pending  // by policy
 
 	asked        chan struct{}  // to look at requests
 	performing   *worker        // of a request
@@ -69,7 +71,7 @@ func newConnection(s *Scheduler, n Connection) *connection {
 	c := &connection{
 		Scheduler: s, drive: s.driveOf(budget), name: n.Client.Name(), identity: n.Identity, hash: n.Hash, client: n.Client, circuit: s.circuitOf(n.Identity),
 		log:  s.o.Log.With(zap.String("connection", n.Client.Name())),
-		turn: semaphore.NewWeighted(1), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
+		turn: semaphore.NewWeighted(wholeTurn), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
 		posted: map[string]int{}, elsewhere: map[string]elsewhere{}, workers: map[*policy.Policy]*worker{}, asked: make(chan struct{}, 1),
 	}
 	c.policies.Store(&[]*policy.Policy{})
@@ -97,7 +99,8 @@ func (c *connection) setPolicies(policies []*policy.Policy) { c.policies.Store(&
 
 // startMissing starts what does not run yet.
 func (c *connection) startMissing(ctx context.Context) {
-	c.start(ctx, nil, c.observeRegularly)
+	before := c.asking.Load()
+	c.start(ctx, nil, func(ctx context.Context) { c.observeRegularly(ctx, before) })
 	c.start(ctx, requests, c.performRegularly)
 	for _, p := range c.current() {
 		if c.workers[p] == nil {
@@ -217,19 +220,22 @@ func (c *connection) refresh(ctx context.Context, since time.Time) (*listing, er
 	return l, nil
 }
 
-// firstLook is when a connection is read for the first time after a start: a sweep that is due then
-// has begun to, and does for both.
+// firstLook is when a connection is read for the first time after a start. A sweep that is due then has begun
+// to, and does for both, even where it failed: of two calls with credentials that are refused none is left.
 const firstLook = 2 * time.Second
 
 // observeRegularly observes where no sweep does: outcomes come in whether or not a policy still wants
 // anything. It begins right after a start, so that a connection which cannot be read is known at once
-// and not at its first tick.
-func (c *connection) observeRegularly(ctx context.Context) {
+// and not at its first tick. before is how often the tasks had been listed by then.
+func (c *connection) observeRegularly(ctx context.Context, before int64) {
 	for pause := firstLook; ; pause = observeEvery {
 		since := time.Now()
 		sleep(ctx, pause)
 		if ctx.Err() != nil {
 			return
+		}
+		if pause == firstLook && c.asking.Load() > before {
+			continue
 		}
 		if _, err := c.refresh(ctx, since); err != nil && ctx.Err() == nil {
 			c.log.Warn("open attempts could not be observed", zap.Error(err))

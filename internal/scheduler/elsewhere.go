@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,10 +15,12 @@ import (
 // What looking for successes elsewhere may take. It changes nothing that is retried, so it is
 // content with a thousandth of a budget of 5 calls/s for each task whose successes rise: of an
 // hour's 18,000 calls, 20. Up to some 900 failed targets are seen within the hour, as pages of
-// the failed ones leave few to ask for; of 30,000 it sees 480 a day.
+// the failed ones leave few to ask for; of 30,000 it sees 480 a day. The ledger knows with how
+// many successes a pass has ended, over restarts.
 const (
 	elsewhereEvery = time.Hour // for each task
 	elsewhereCalls = 20        // of one round, for each task; not more than it has targets to look at
+	elsewhereRound = 40        // calls of one round, for all tasks of a connection
 	elsewhereRows  = 1000      // targets that are read from the ledger at once
 )
 
@@ -38,19 +41,20 @@ func (e elsewhere) due(t iotda.Task) bool {
 // lookElsewhere looks for targets that failed after their last attempt and have succeeded
 // since without one: a person pressed "retry", or the device upgraded by other means. They
 // are never counted as recovered.
-func (c *connection) lookElsewhere(ctx context.Context, l *listing) error {
+func (c *connection) lookElsewhere(ctx context.Context, l *listing, known map[string]store.KnownTask) error {
 	if c.dry != nil {
 		return nil
 	}
 	var row failures
-	for _, t := range l.tasks {
-		pass := c.elsewhere[t.ID]
-		if t.Progress.Success == 0 || !pass.due(t) {
-			continue
+	left := elsewhereRound
+	for _, t := range c.inTurnElsewhere(l, known) {
+		if left == 0 {
+			return nil // the others are first in the next round
 		}
+		pass := c.elsewhere[t.ID]
 		pass.begun = time.Now()
 		c.elsewhere[t.ID] = pass // where it fails, too
-		err := c.lookOn(ctx, t, pass)
+		err := c.lookOn(ctx, t, pass, &left)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -64,9 +68,23 @@ func (c *connection) lookElsewhere(ctx context.Context, l *listing) error {
 	return nil
 }
 
-// lookOn is one round in a task. A task that has succeeded as a whole takes no calls: its pass
+// inTurnElsewhere gives the tasks that are due, those first that were not looked at for the longest time.
+func (c *connection) inTurnElsewhere(l *listing, known map[string]store.KnownTask) (due []iotda.Task) {
+	for _, t := range l.tasks {
+		if _, ok := c.elsewhere[t.ID]; !ok {
+			c.elsewhere[t.ID] = elsewhere{success: known[t.ID].Looked}
+		}
+		if t.Progress.Success > 0 && c.elsewhere[t.ID].due(t) {
+			due = append(due, t)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b iotda.Task) int { return c.elsewhere[a.ID].begun.Compare(c.elsewhere[b.ID].begun) })
+	return due
+}
+
+// lookOn is one round in a task, with so many calls left for all tasks. A task that has succeeded as a whole takes no calls: its pass
 // is ended.
-func (c *connection) lookOn(ctx context.Context, t iotda.Task, pass elsewhere) error {
+func (c *connection) lookOn(ctx context.Context, t iotda.Task, pass elsewhere, left *int) error {
 	if pass.after == "" {
 		pass.success = t.Progress.Success
 	}
@@ -78,7 +96,7 @@ func (c *connection) lookOn(ctx context.Context, t iotda.Task, pass elsewhere) e
 		}
 		resolved, looked := targets, len(targets)
 		if !all {
-			if resolved, looked, err = c.resolved(ctx, t, targets); err != nil {
+			if resolved, looked, err = c.resolved(ctx, t, targets, left); err != nil {
 				return err
 			}
 		}
@@ -90,7 +108,10 @@ func (c *connection) lookOn(ctx context.Context, t iotda.Task, pass elsewhere) e
 			pass.after = targets[looked-1].DeviceID
 		}
 		c.elsewhere[t.ID] = pass
-		if !all || pass.after == "" {
+		if pass.after == "" {
+			return c.ledger().SeeLooked(ctx, c.client.ProjectID(), t.ID, pass.success)
+		}
+		if !all {
 			return nil
 		}
 	}
@@ -111,13 +132,15 @@ func (c *connection) resolve(ctx context.Context, t iotda.Task, resolved []store
 }
 
 // resolved gives those of the targets that read Success. It has looked at the first looked of
-// them.
-func (c *connection) resolved(ctx context.Context, t iotda.Task, targets []store.Unresolved) (resolved []store.Unresolved, looked int, err error) {
-	calls := min(len(targets), elsewhereCalls)
-	failed := map[string]bool{} // those need not be asked for
+// them, and takes its calls from those that are left for all tasks.
+func (c *connection) resolved(ctx context.Context, t iotda.Task, targets []store.Unresolved, left *int) (resolved []store.Unresolved, looked int, err error) {
+	calls := min(len(targets), elsewhereCalls, *left)
+	*left -= calls
+	defer func() { *left += max(calls, 0) }() // that were not needed
+	failed := map[string]bool{}               // those need not be asked for
 	if n := pages(t.Progress.Fail) + 1; n < calls {
 		calls -= n
-		if err := c.readFailed(ctx, t.ID, failed, n); err != nil {
+		if err := c.readFailed(ctx, t, failed, n); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -143,10 +166,10 @@ func (c *connection) resolved(ctx context.Context, t iotda.Task, targets []store
 }
 
 // readFailed reads failed targets of a task, up to so many pages.
-func (c *connection) readFailed(ctx context.Context, taskID string, failed map[string]bool, pages int) error {
-	for marker := ""; pages > 0; {
+func (c *connection) readFailed(ctx context.Context, t iotda.Task, failed map[string]bool, pages int) error {
+	for from := (iotdaclient.From{Rows: t.Progress.Fail}); pages > 0; {
 		n := min(pages, c.client.WavePages())
-		wave, err := c.client.Wave(ctx, taskID, iotdaclient.Query{Status: iotda.SubtaskFail}, marker, n)
+		wave, err := c.client.Wave(ctx, t.ID, iotdaclient.Query{Status: iotda.SubtaskFail}, from, n)
 		if err != nil {
 			return err
 		}
@@ -156,7 +179,7 @@ func (c *connection) readFailed(ctx context.Context, taskID string, failed map[s
 		if wave.End {
 			return nil
 		}
-		marker, pages = wave.Next, pages-n
+		from, pages = iotdaclient.From{Marker: wave.Next, Rows: wave.Left}, pages-n
 	}
 	return nil
 }

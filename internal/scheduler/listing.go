@@ -42,6 +42,7 @@ func (c *connection) list(ctx context.Context, since time.Time) (*listing, error
 	if c.listed != nil && !c.listed.begun.Before(since) {
 		return c.listed, nil
 	}
+	c.asking.Add(1)
 	l, err := c.readTasks(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -122,7 +123,7 @@ func (c *connection) add(l *listing, seen map[string]bool, taskType iotda.TaskTy
 	}
 	seen[t.ID] = true
 	if n := len(t.Targets); n > 0 && n == t.Progress.Total {
-		l.members[t.ID] = newMembers(t.Targets)
+		l.members[t.ID] = t.Targets
 	}
 	t.Targets = nil
 	if !t.Status.Known() {

@@ -24,7 +24,7 @@ func (c *connection) stands(ctx context.Context, reason string, err error) {
 	row := store.ConnectionRow{Identity: c.identity, Name: c.name, Reason: reason}
 	switch e := iotdaclient.AsError(err); {
 	case e != nil:
-		row.Detail, row.Remedy, row.Until = iotda.Clip(whatFailed(e), 500), e.Remedy(), e.Until()
+		row.Detail, row.Remedy, row.Until = iotda.Clip(whatFailed(e)+c.lastWords(ctx, e), 500), e.Remedy(), e.Until()
 	case err != nil:
 		row.Detail = iotda.Clip(err.Error(), 500)
 	case reason != "":
@@ -33,6 +33,27 @@ func (c *connection) stands(ctx context.Context, reason string, err error) {
 	if _, err := c.ledger().SetConnection(ctx, row); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrFenced) {
 		c.log.Warn("how the connection stands is not in the ledger", zap.Error(err))
 	}
+}
+
+// lastWords gives what the platform said last of a connection that calls nothing after refusals, where its
+// error does not say so: another process heard it, and it is in the ledger.
+func (c *connection) lastWords(ctx context.Context, e *iotdaclient.Error) string {
+	if e.Until().IsZero() || strings.Contains(e.Message, iotdaclient.RefusedWith) || e.Class == iotda.ClassAuth {
+		return ""
+	}
+	known, err := c.o.Store.Connections(ctx)
+	if err != nil { // it is said without
+		return ""
+	}
+	before := known[c.identity]
+	if before.Reason == string(iotda.ClassAuth) {
+		_, words, _ := strings.Cut(before.Detail, ": ") // without the call's name
+		return iotdaclient.RefusedWith + words
+	}
+	if _, words, ok := strings.Cut(before.Detail, iotdaclient.RefusedWith); ok {
+		return iotdaclient.RefusedWith + words
+	}
+	return ""
 }
 
 // whatFailed says what an error says without what differs from one call to the next, and without

@@ -71,7 +71,7 @@ func (c *connection) observe(ctx context.Context, l *listing) error {
 	if err := missing.settle(ctx, len(tasks)); err != nil {
 		return err
 	}
-	return c.lookElsewhere(ctx, l)
+	return c.lookElsewhere(ctx, l, known)
 }
 
 // stale closes the attempts of a task that cannot be found: time alone does that.
@@ -174,8 +174,8 @@ func (w *watch) shortcut(ctx context.Context) error {
 // readStatus reads all sub-tasks of one status and observes the open attempts among them.
 func (w *watch) readStatus(ctx context.Context, status iotda.SubtaskStatus) (pass policy.Pass, task iotda.TaskStatus, err error) {
 	seen := map[string]bool{}
-	for marker := ""; ; {
-		wave, err := w.client.Wave(ctx, w.task.ID, iotdaclient.Query{Status: status}, marker, w.client.WavePages())
+	for from := (iotdaclient.From{}); ; { // with nothing expected at first: the progress before has to be older than all rows but its page's
+		wave, err := w.client.Wave(ctx, w.task.ID, iotdaclient.Query{Status: status}, from, w.client.WavePages())
 		if err != nil {
 			return policy.Pass{}, "", err
 		}
@@ -197,7 +197,7 @@ func (w *watch) readStatus(ctx context.Context, status iotda.SubtaskStatus) (pas
 			pass.Failed = len(seen)
 			return pass, wave.Task.Status, nil
 		}
-		marker = wave.Next
+		from = iotdaclient.From{Marker: wave.Next, Rows: wave.Left}
 	}
 }
 

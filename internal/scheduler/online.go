@@ -67,10 +67,9 @@ func (t *taskSweep) left() (n int) {
 	if t.hand.names() {
 		n = len(t.hand.order.Devices)
 	}
-	for _, counted := range t.counts { // by waves before: it may have closed in the middle of the sweep
-		n -= counted
-	}
-	return n
+	t.books.Lock()
+	defer t.books.Unlock()
+	return n - t.rows // it may have closed in the middle of the sweep
 }
 
 // readDevices reads the devices of some targets: page by page through the whole instance where

@@ -33,6 +33,7 @@ type post struct {
 	whole    bool     // it names nobody, and re-runs the whole task
 	small    bool     // others of the same task follow
 	again    bool     // it has to go again with those
+	free     func()   // frees its slot: what is left to be done is the ledger's
 	calls    int      // under the claim
 	released []string // devices whose claims were taken back
 }
@@ -46,6 +47,9 @@ func (p *post) call(program context.Context, claimed []store.Claimed) error {
 	p.kept, cancel = stopping(p.life(program))
 	defer cancel()
 	answers, err := p.try(claimed)
+	if !p.ofTargets(err) || p.small {
+		p.free()
+	}
 	switch e := iotdaclient.AsError(err); {
 	case err == nil:
 		return errors.Join(p.note(answers), p.taken(p.kept))
@@ -300,7 +304,7 @@ func (p *post) refusedWhole(claimed []store.Claimed, e *iotdaclient.Error) error
 	if p.refused.Swap(true) {
 		return err
 	}
-	return errors.Join(err, p.ledger().RefuseTask(context.WithoutCancel(p.kept), p.client.ProjectID(), p.task.ID, standing(p.task)))
+	return errors.Join(err, p.ledger().RefuseTask(context.WithoutCancel(p.kept), p.client.ProjectID(), p.task.ID, standing(p.now())))
 }
 
 func devicesOf(claimed []store.Claimed) []string {

@@ -216,28 +216,21 @@ func (s *Scheduler) connectionOf(r store.Request) (*connection, error) {
 // Observing tells whether nothing is sent, for people either.
 func (s *Scheduler) Observing() bool { return s.o.Observe }
 
-// Planned is what a request to retry would come to.
-type Planned struct {
-	store.Outcome
-	Capped map[string]int // targets by the limit that would hold them back
-}
-
 // PlanRetry says what a request to retry would come to now: nothing is written, and nothing is sent.
 // It needs no lease, nor that the request is on record.
-func (s *Scheduler) PlanRetry(ctx context.Context, r store.Request) (would Planned, err error) {
+func (s *Scheduler) PlanRetry(ctx context.Context, r store.Request) (would store.Outcome, err error) {
 	c, err := s.connectionOf(r)
 	if err != nil {
 		return would, err
 	}
-	would.Outcome, would.Capped, err = c.beside().byHand(ctx, r)
-	return would, err
+	return c.beside().retryByHand(ctx, r)
 }
 
 // beside gives the connection for a dry run, whatever goes on on it.
 func (c *connection) beside() *connection {
 	dry := &connection{
 		Scheduler: c.Scheduler, drive: c.drive, name: c.name, identity: c.identity, hash: c.hash, client: c.client, circuit: c.circuit, log: zap.NewNop(),
-		turn: semaphore.NewWeighted(1), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
+		turn: semaphore.NewWeighted(wholeTurn), listings: semaphore.NewWeighted(1), observing: semaphore.NewWeighted(1),
 		posted: map[string]int{}, elsewhere: map[string]elsewhere{}, vanished: c.hasVanished(), dry: newOverlay(),
 	}
 	dry.setPolicies(c.current())

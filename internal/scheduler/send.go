@@ -12,15 +12,15 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"retryd/internal/iotda"
 	"retryd/internal/iotdaclient"
 	"retryd/internal/policy"
 	"retryd/internal/store"
 )
 
 // send retries the due targets, in batches. readAt is the start of the oldest read that
-// they were decided by.
-func (t *taskSweep) send(ctx context.Context, targets []target, readAt time.Time) error {
+// they were decided by. It begins nothing once ctx has ended, as it does when another part of the task
+// fails; what is in flight then has until the end of the program, and the grace.
+func (t *taskSweep) send(program, ctx context.Context, targets []target, readAt time.Time, reserved *reservation) error {
 	var due []*target
 	for i := range targets {
 		if targets[i].verdict.Reason == policy.Due {
@@ -36,46 +36,53 @@ func (t *taskSweep) send(ctx context.Context, targets []target, readAt time.Time
 	// Those with the fewest attempts first: what is left when the program stops has had its
 	// turn, and probes of a platform that does not answer do not use up the same targets.
 	slices.SortStableFunc(due, func(a, b *target) int { return a.Record.Counted - b.Record.Counted })
-	for len(due) > 0 {
-		size := t.circuit.limit(readAt)
-		if size == 0 {
-			return errCircuit
-		}
-		atOnce := t.circuit.atOnce()
-		if atOnce == 1 { // one call after the other, until they are trusted again
+	sending, ctx := errgroup.WithContext(ctx)
+	err := func() error {
+		for len(due) > 0 {
+			size, alone, err := t.circuit.enter(ctx, readAt, 2*t.client.Concurrency()) // one on its way, one that is being written down
+			switch {
+			case err != nil:
+				return err
+			case size == 0:
+				return errCircuit
+			}
 			batch := due[:min(size, len(due))]
 			due = due[len(batch):]
-			again, err := t.sendBatch(ctx, ctx, batch, readAt, len(due) > 0)
+			if !alone {
+				sending.Go(func() error {
+					defer t.circuit.leave()
+					_, err := t.sendBatch(program, ctx, batch, readAt, false, reserved)
+					return err
+				})
+				continue
+			}
+			again, err := t.sendBatch(program, ctx, batch, readAt, len(due) > 0, reserved) // the others wait for what it shows
+			t.circuit.leave()
 			if err != nil {
 				return err
 			}
+			reserved.take(len(again))
 			due = append(due, again...)
-			continue
 		}
-		g, batches := errgroup.WithContext(ctx)
-		g.SetLimit(atOnce)
-		for batch := range slices.Chunk(due, iotda.MaxTargetsPerRetry) {
-			g.Go(func() error {
-				_, err := t.sendBatch(ctx, batches, batch, readAt, false)
-				return err
-			})
-		}
-		return g.Wait()
+		return nil
+	}()
+	if e := sending.Wait(); e != nil { // the first of them
+		return e
 	}
-	return nil
+	return err
 }
 
 // sendBatch waits for a slot and the rate, checks the gates, claims, checks them again,
-// and sends. It begins nothing once ctx has ended, as it does when another batch fails;
-// what is in flight then has until the end of the program, and the grace. A small batch is one that
+// and sends. A small batch is one that
 // others of the same task follow: what is to go again with those is returned.
-func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, readAt time.Time, small bool) (again []*target, err error) {
+func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, readAt time.Time, small bool, reserved *reservation) (again []*target, err error) {
+	t.waitWritten(ctx, readAt)
 	free, err := t.client.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer free()
-	if err := t.gates(ctx, readAt); err != nil {
+	if err := t.mayClaim(ctx, readAt); err != nil {
 		return nil, err
 	}
 	claim := t.claim()
@@ -84,7 +91,12 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 		rows[row.Target.DeviceID] = row
 		claim.Candidates = append(claim.Candidates, store.Candidate{DeviceID: row.Target.DeviceID, LastN: row.Record.N, Max: t.p.CauseOf(row.Facts).Max})
 	}
-	claimed, dropped, err := t.ledger().Claim(ctx, claim)
+	var claimed []store.Claimed
+	var dropped []store.Dropped
+	err = reserved.claim(len(batch), func() (err error) {
+		claimed, dropped, err = t.ledger().Claim(ctx, claim)
+		return err
+	})
 	if err != nil {
 		return nil, t.unclaimed(err, len(batch))
 	}
@@ -98,7 +110,7 @@ func (t *taskSweep) sendBatch(program, ctx context.Context, batch []*target, rea
 	for _, c := range claimed {
 		rows[c.DeviceID].claimed = true
 	}
-	p := &post{taskSweep: t, ctx: ctx, readAt: readAt, small: small}
+	p := &post{taskSweep: t, ctx: ctx, readAt: readAt, small: small, free: free}
 	err = p.call(program, claimed)
 	for _, device := range p.released {
 		rows[device].claimed = false // it waits like those that were not claimed
@@ -151,9 +163,6 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 	if stale(readAt) {
 		return errStale
 	}
-	if n := t.unwritten.Load(); n > 0 {
-		return fmt.Errorf("%d answers of the platform wait to be written to the ledger", n)
-	}
 	if !t.drive.mayPost() {
 		return errLease
 	}
@@ -163,7 +172,7 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 	if text := t.trouble(); text != "" {
 		return &gateError{policy.Verdict{Reason: policy.ConnectionDown, Detail: text}}
 	}
-	if owner := policy.Owner(t.current(), t.name, t.task); owner != t.p { // the configuration has changed
+	if owner := policy.Owner(t.current(), t.name, t.now()); owner != t.p { // the configuration has changed
 		detail := "none"
 		if owner != nil {
 			detail = owner.Name
@@ -171,6 +180,22 @@ func (t *taskSweep) gates(ctx context.Context, readAt time.Time) error {
 		return &gateError{policy.Verdict{Reason: policy.OtherPolicy, Detail: detail}}
 	}
 	return nil
+}
+
+// waitWritten waits until the ledger has what the platform has answered, as long as what was read may be
+// retried by.
+func (t *taskSweep) waitWritten(ctx context.Context, readAt time.Time) {
+	for t.unwritten.Load() > 0 && ctx.Err() == nil && !stale(readAt) {
+		sleep(ctx, 100*time.Millisecond)
+	}
+}
+
+// mayClaim gives what keeps a claim from being made.
+func (t *taskSweep) mayClaim(ctx context.Context, readAt time.Time) error {
+	if n := t.unwritten.Load(); n > 0 && ctx.Err() == nil {
+		return fmt.Errorf("%d answers of the platform wait to be written to the ledger", n)
+	}
+	return t.gates(ctx, readAt)
 }
 
 func (t *taskSweep) noteAnswer(answer iotdaclient.RetryAnswer) {

@@ -104,6 +104,68 @@ func TestLookingForSuccessesElsewhereTakesNoMoreCallsThanThereAreTargets(t *test
 	}
 }
 
+// TestAStartLooksForSuccessesElsewhereTaskByTask although it knows of none what was looked at before.
+func TestAStartLooksForSuccessesElsewhereTaskByTask(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.policies[0].Attempts.Max = 1
+		var ids []string
+		for i := range 30 { // two or three calls each
+			ids = append(ids, w.campaign(append(failing(fmt.Sprint("d", i), 60, 2), emulator.Device{ID: fmt.Sprint("ok", i), Status: iotda.SubtaskSuccess})...))
+		}
+		w.sweeps(4, "retryd_attempts_total")
+		w.policies[0].Tasks.IDs = []string{"another"}
+		for i, id := range ids {
+			w.e.ConsoleRetry(id, fmt.Sprintf("d%d-00030", i))
+		}
+		time.Sleep(time.Hour)
+		since := time.Now()
+		sum := func() (n int) {
+			for _, id := range ids {
+				n += w.shown(id, since)
+			}
+			return n
+		}
+		w.during(func(*scheduler.Scheduler, *store.Store) {
+			time.Sleep(2 * time.Minute)
+			require.Positive(t, sum())
+			require.LessOrEqual(t, sum(), 40, "of one round")
+			time.Sleep(5 * time.Hour)
+			require.Equal(t, 30.0, metric(t, w, "retryd_targets_closed_total", "outcome=resolved_elsewhere"), "each task has its turn")
+		})
+	})
+}
+
+// TestWhatWasResolvedElsewhereAndFailsAgainIsThePolicysAgain with the attempts that are left of its own.
+func TestWhatWasResolvedElsewhereAndFailsAgainIsThePolicysAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.policies[0].Attempts.Max = 2
+		id := w.campaign(failing("d", 3, 0)...)
+		w.sweeps(5, "retryd_attempts_total")
+		require.Equal(t, 2, w.tries()[id+" d-00001"])
+		w.e.SetSubtask(id, "d-00001", iotda.SubtaskSuccess)
+		require.Equal(t, 1.0, w.sweeps(2, "retryd_targets_closed_total", "outcome=resolved_elsewhere"))
+		w.e.SetSubtask(id, "d-00001", iotda.SubtaskFail)
+		require.Equal(t, 1.0, w.sweeps(2, "retryd_targets_closed_total", "outcome=exhausted"), "it is given up anew, and said")
+		require.Equal(t, 2, w.tries()[id+" d-00001"], "none is left of its attempts")
+		w.policies[0].Attempts.Max, w.policies[0].Hash = 3, "three"
+		w.sweeps(3, "retryd_attempts_total")
+		require.Equal(t, 3, w.tries()[id+" d-00001"])
+		w.with(func(_ *scheduler.Scheduler, l *store.Store) {
+			rows, _, err := l.ListTasks(t.Context(), store.TaskFilter{}, store.Page{Limit: 1})
+			require.NoError(t, err)
+			require.Zero(t, rows[0].Ended["resolved_elsewhere"])
+			found, err := l.Check(t.Context(), true)
+			require.NoError(t, err)
+			require.Empty(t, found)
+		})
+		w.holdsPromises()
+	})
+}
+
 func TestATaskThatSucceededElsewhereAsAWholeTakesNoCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -202,5 +264,36 @@ func TestEachEventIsCountedOnceWhereverTheProgramIsStopped(t *testing.T) {
 		}, sums)
 		require.Len(t, w.e.Retries(), 60+2*20+3*10)
 		w.holdsPromises()
+	})
+}
+
+// TestATaskWhoseNewerOneCannotBeReadIsOnRecordAsThat: nobody may take its targets for left alone.
+func TestATaskWhoseNewerOneCannotBeReadIsOnRecordAsThat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		older := w.campaign(failing("d", 3, 1)...)
+		time.Sleep(time.Minute)
+		newer := w.campaign(emulator.Device{ID: "d-00000", Status: iotda.SubtaskSuccess})
+		detail := func() (detail string) {
+			w.with(func(_ *scheduler.Scheduler, l *store.Store) {
+				rows, _, err := l.ListTasks(t.Context(), store.TaskFilter{TaskID: older}, store.Page{Limit: 1})
+				require.NoError(t, err)
+				detail = rows[0].Detail
+			})
+			return detail
+		}
+		w.e.SetFault(func(c emulator.Call) emulator.Fault {
+			if c.TaskID == newer {
+				return emulator.FaultGone
+			}
+			return ""
+		})
+		require.Equal(t, 3, w.sweep().Counts[string(policy.SupersededBy)])
+		require.Equal(t, policy.Perhaps, detail())
+		w.e.SetFault(nil)
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, w.sweep().Counts[string(policy.SupersededBy)])
+		require.Empty(t, detail())
 	})
 }

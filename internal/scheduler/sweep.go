@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"retryd/internal/iotda"
 	"retryd/internal/iotdaclient"
@@ -32,14 +35,19 @@ type sweep struct {
 	hand    *hand     // retries that a person asks for, instead of a sweep; nil = it is one
 	past    policy.Past
 	log     *zap.Logger
-	members map[string]members // read in this sweep
-	online  map[string]string  // statuses of devices, read in this sweep
-	fleet   fleet
+	pending *pending
+
+	deciding *semaphore.Weighted // one at a time decides: what is read for it is kept below
+	members  memberships         // read in this sweep
+	online   map[string]string   // statuses of devices, read in this sweep
+	fleet    fleet
 
 	known     map[string]store.KnownTask
+	unread    map[string]store.TaskCounts // tasks that may be left unread, as they stood
 	firstSeen time.Time
 	observed  int // targets that would have been retried, in mode observe
 
+	books    sync.Mutex               // over what follows
 	closedBy map[string]policy.Reason // tasks that are closed as a whole
 
 	failed map[string]bool                  // tasks that are not finished
@@ -53,7 +61,8 @@ type sweep struct {
 
 func newSweep(c *connection, p *policy.Policy, tick time.Time) *sweep {
 	return &sweep{
-		connection: c, p: p, at: tick, members: map[string]members{}, online: map[string]string{}, closedBy: map[string]policy.Reason{},
+		connection: c, p: p, at: tick, online: map[string]string{}, closedBy: map[string]policy.Reason{},
+		deciding: semaphore.NewWeighted(1), pending: c.pendingOf(p.Name),
 		log:    c.o.Log.With(zap.String("policy", p.Name), zap.String("connection", c.name)),
 		failed: map[string]bool{}, counts: map[string]map[policy.Reason]int{}, limits: map[string]map[string]int{}, sent: map[policy.State]int{},
 	}
@@ -94,7 +103,10 @@ func (w *sweep) recall(ctx context.Context) (err error) {
 	if w.firstSeen, err = w.ledger().FirstSeen(ctx, w.p.Name, w.name); err != nil {
 		return err
 	}
-	w.known, err = w.knownTasks(ctx)
+	if w.known, err = w.knownTasks(ctx); err != nil {
+		return err
+	}
+	w.unread, err = w.ledger().Passed(ctx, w.client.ProjectID())
 	return err
 }
 
@@ -141,43 +153,82 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 		delete(w.limits, id)
 	}
 	w.failed = map[string]bool{}
-	finished := func(t iotda.Task) bool { return !w.p.Owns(w.name, t) || w.counts[t.ID] != nil }
-	var row failures
-	for i, t := range l.tasks {
-		if finished(t) {
-			continue
-		}
-		w.counts[t.ID], w.limits[t.ID] = map[policy.Reason]int{}, map[string]int{}
-		ts := &taskSweep{sweep: w, task: t, listing: l, counts: w.counts[t.ID], limits: w.limits[t.ID]}
-		err := ts.run(ctx)
-		if err == nil {
-			err = ts.keep(ctx)
-		}
-		stop := row.stop(err)
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			err = errStopped
-		}
-		w.failed[t.ID] = true
-		r.Problems = append(r.Problems, fmt.Errorf("task %s: %w", t.ID, err))
-		level := zap.WarnLevel
-		if ctx.Err() != nil { // it is handed over, or goes on with the next start
-			level = zap.InfoLevel
-		}
-		w.log.Log(level, "a task could not be finished", zap.String("task", t.ID), zap.String("task_name", t.Name), zap.Error(err))
-		w.surprise(err)
-		// A probe that failed is enough for one run: each costs a target an attempt.
-		if ctx.Err() != nil || stop || errors.Is(err, errUnknown) && w.circuit.open() {
-			for _, rest := range l.tasks[i+1:] {
-				if !finished(rest) {
-					w.failed[rest.ID] = true
-				}
-			}
-			return
+	var left []iotda.Task
+	open := 0 // targets of theirs
+	for _, t := range l.tasks {
+		if w.p.Owns(w.name, t) && w.counts[t.ID] == nil {
+			left = append(left, t)
+			open += w.failing(t)
 		}
 	}
+	var row failures
+	stopped := false
+	var several errgroup.Group
+	several.SetLimit(tasksAtOnce)
+	anyOrder := false
+	for i, t := range left {
+		if !anyOrder { // only then is there more than one
+			_ = several.Wait()
+			anyOrder = w.inAnyOrder(ctx, left[i:], open)
+		}
+		open -= w.failing(t)
+		several.Go(func() error {
+			w.books.Lock()
+			if stopped || ctx.Err() != nil {
+				w.failed[t.ID] = true
+				w.books.Unlock()
+				return nil //nolint:nilerr // what ended the sweep has been said
+			}
+			ts := &taskSweep{sweep: w, task: t, listing: l, counts: map[policy.Reason]int{}, limits: map[string]int{}}
+			w.counts[t.ID], w.limits[t.ID] = ts.counts, ts.limits
+			w.books.Unlock()
+			err := ts.run(ctx)
+			if err == nil {
+				err = ts.keep(ctx)
+			}
+			w.books.Lock()
+			stop := row.stop(err)
+			// A probe that failed is enough for one run: each costs a target an attempt.
+			stopped = stopped || stop || errors.Is(err, errUnknown) && w.circuit.open()
+			w.books.Unlock()
+			if err != nil {
+				w.unfinished(ctx, t, err, r)
+			}
+			return nil
+		})
+	}
+	_ = several.Wait() // each has said what it met
+}
+
+// tasksAtOnce is how many tasks are swept at the same time where their order does not matter: with less
+// than a wave in each, one after the other would leave most of a connection's calls unused.
+const tasksAtOnce = 8
+
+func (w *sweep) inAnyOrder(ctx context.Context, tasks []iotda.Task, targets int) bool {
+	free, err := w.anyOrder(ctx, tasks, targets)
+	return free && err == nil // each of them meets the error too
+}
+
+// failing gives how many of the task's targets may be due.
+func (w *sweep) failing(t iotda.Task) (n int) {
+	for _, status := range w.p.Targets.Statuses {
+		n += t.Progress.Of(status)
+	}
+	return n
+}
+
+// unfinished leaves a task for the next run.
+func (w *sweep) unfinished(ctx context.Context, t iotda.Task, err error, r *Report) {
+	level := zap.WarnLevel
+	if ctx.Err() != nil { // it is handed over, or goes on with the next start
+		err, level = errStopped, zap.InfoLevel
+	}
+	w.books.Lock()
+	w.failed[t.ID] = true
+	r.Problems = append(r.Problems, fmt.Errorf("task %s: %w", t.ID, err))
+	w.books.Unlock()
+	w.log.Log(level, "a task could not be finished", zap.String("task", t.ID), zap.String("task_name", t.Name), zap.Error(err))
+	w.surprise(err)
 }
 
 // stopsSweep tells whether the other tasks would meet the same error.

@@ -26,6 +26,13 @@ type taskSweep struct {
 	refused atomic.Bool    // by the platform, as a whole
 	took    atomic.Bool    // a retry of the task
 
+	rows int // sub-tasks that were decided about
+
+	pass      store.Pass // that it was left unread by
+	began     string     // how it stood before it was read
+	unsettled bool       // there is something left to do
+	until     time.Time  // verdicts hold; zero = for as long as nothing changes
+
 	unapproved string // why it may not be retried before a person approves it, as read last
 }
 
@@ -43,22 +50,17 @@ func (t *taskSweep) run(ctx context.Context) error {
 	if t.p.Targets.Mode == policy.TargetsAll && t.hand == nil {
 		return t.whole(ctx)
 	}
+	if t.began = t.standsAs(); t.passed() {
+		t.log.Debug("task left unread: it stands as when nothing was left to do", zap.String("task", t.task.ID))
+		return nil
+	}
 	for _, status := range t.p.Targets.Statuses {
+		if t.hand == nil && none(t.now(), status) {
+			continue
+		}
 		t.o.Watch(Event{Kind: Reading, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Total: t.task.Progress.Of(status)})
-		marker, rereads := "", 0
-		for {
-			next, end, err := t.wave(ctx, status, marker)
-			if errors.Is(err, errStale) && rereads < maxRereads {
-				rereads++
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if end {
-				break
-			}
-			marker = next
+		if err := t.status(ctx, status); err != nil || t.isClosed() {
+			return err
 		}
 	}
 	return nil
@@ -73,95 +75,62 @@ type target struct {
 	verdict policy.Verdict
 }
 
-// wave reads, decides and retries one wave of the task's sub-tasks.
-func (t *taskSweep) wave(ctx context.Context, status iotda.SubtaskStatus, marker string) (next string, end bool, err error) {
-	return t.part(ctx, func() (iotdaclient.Wave, error) {
-		wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
-		wave.Subtasks = t.hand.only(wave.Subtasks)
-		return wave, err
-	})
-}
-
-// part decides and retries what it reads of the task's sub-tasks.
-func (t *taskSweep) part(ctx context.Context, read func() (iotdaclient.Wave, error)) (next string, end bool, err error) {
-	if err := t.turn.Acquire(ctx, 1); err != nil {
-		return "", false, err
-	}
-	defer t.turn.Release(1)
-	wave, err := read()
-	if err != nil {
-		return "", false, err
-	}
-	wave.Subtasks = t.hand.untried(wave.Subtasks)
-	t.noteWave(wave)
-	t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
-	if closed, err := t.closed(ctx); closed || err != nil { // it has changed since the list was read
-		return "", true, err
-	}
-	targets, err := t.decide(ctx, wave)
-	if err != nil {
-		return "", false, err
-	}
-	if err := t.giveUp(ctx, targets); err != nil {
-		return "", false, err
-	}
-	if anyDue(targets) {
-		if err := t.cap(ctx, targets); err != nil {
-			return "", false, err
-		}
-	}
-	err = t.send(ctx, targets, t.decidedAsOf(wave.Begun))
-	var shut *gateError
-	if errors.As(err, &shut) { // what was not sent waits for the same reason; the task closes at its next wave
-		for i := range targets {
-			if targets[i].verdict.Reason == policy.Due && !targets[i].claimed {
-				targets[i].verdict = shut.verdict
-			}
-		}
-		err = nil
-	}
-	tried := t.hand.tries(targets)
-	if errors.Is(err, errStale) { // the others are read and counted again
-		targets = tried
-	}
-	t.count(targets)
-	t.o.Watch(Event{Kind: Read, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Rows: len(targets)})
-	return wave.Next, wave.End, err
-}
-
 func (t *taskSweep) count(targets []target) {
 	t.hand.note(targets)
+	t.books.Lock()
+	t.noteUntil(targets)
 	for _, row := range targets {
 		t.counts[row.verdict.Reason]++
 		if row.verdict.Reason == policy.Capped {
 			limit, _, _ := strings.Cut(row.verdict.Detail, ":") // a whole task waits for one of its targets, which is named
 			t.limits[limit]++
 		}
+	}
+	t.books.Unlock()
+	for _, row := range targets {
 		code, text := row.Failure()
 		t.o.Watch(Event{Kind: Decided, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, DeviceID: row.Target.DeviceID, Verdict: row.verdict, Attempt: row.Record.N + 1,
 			Code: code, Text: text})
 	}
 }
 
+func (t *taskSweep) isClosed() bool {
+	t.books.Lock()
+	defer t.books.Unlock()
+	return t.closedBy[t.task.ID] != ""
+}
+
 // keep has the ledger know how the task's targets stand. What was only looked at in the list costs no
 // transaction of its own: there may be hundreds of such tasks.
 func (t *taskSweep) keep(ctx context.Context) error {
-	if t.dry != nil || t.closedBy[t.task.ID] == policy.OtherPolicy {
+	as := t.standsAs()
+	t.books.Lock()
+	closed := t.closedBy[t.task.ID]
+	if t.dry != nil || closed == policy.OtherPolicy {
+		t.books.Unlock()
 		return nil
 	}
 	t.unkept = append(t.unkept, store.TaskCounts{
 		TaskID: t.task.ID, Policy: t.p.Name, Connection: t.name, Counts: addTo(map[string]int{}, t.counts), Limits: t.limits, Detail: t.detail,
+		Pass: t.passNow(as),
 	})
-	if t.closedBy[t.task.ID] != "" {
+	t.books.Unlock()
+	if closed != "" {
 		return nil
 	}
 	return t.keepCounts(ctx)
 }
 
 func (w *sweep) keepCounts(ctx context.Context) error {
-	err := w.ledger().CountTasks(ctx, w.client.ProjectID(), w.unkept)
-	if err == nil {
-		w.unkept = nil
+	w.books.Lock()
+	unkept := w.unkept
+	w.unkept = nil
+	w.books.Unlock()
+	err := w.ledger().CountTasks(ctx, w.client.ProjectID(), unkept)
+	if err != nil {
+		w.books.Lock()
+		w.unkept = append(w.unkept, unkept...)
+		w.books.Unlock()
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,8 +22,10 @@ func (t *taskSweep) closed(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	n := max(t.left(), 0)
+	t.books.Lock()
 	t.counts[v.Reason] += n
 	t.closedBy[t.task.ID], t.detail = v.Reason, v.Detail
+	t.books.Unlock()
 	t.log.Debug("task left alone", zap.String("task", t.task.ID), zap.String("reason", string(v.Reason)), zap.String("detail", v.Detail))
 	t.tell(t.task, v, n)
 	return true, t.awaitApproval(ctx, v, n)
@@ -119,7 +122,8 @@ func (t *taskSweep) supersede(ctx context.Context, targets []target) error {
 	if err := t.freshListing(ctx); err != nil {
 		return err
 	}
-	newer := t.newer(ctx)
+	due := dueDevices(targets)
+	newer := t.newer(ctx, slices.Sorted(maps.Keys(due)))
 	for i := range targets {
 		if by := newer.by(targets[i].Target.DeviceID); by != "" {
 			targets[i].NewerBy = by
@@ -127,20 +131,37 @@ func (t *taskSweep) supersede(ctx context.Context, targets []target) error {
 		targets[i].NewerUnknown = newer.unknown
 	}
 	t.verdicts(targets)
+	for device := range dueDevices(targets) {
+		if !due[device] { // its time came meanwhile
+			return t.supersede(ctx, targets)
+		}
+	}
+	if slices.ContainsFunc(targets, func(row target) bool { return row.verdict.Detail == policy.Perhaps }) {
+		t.detail = policy.Perhaps // how many of those that count as superseded are not, nobody knows
+	}
 	return nil
+}
+
+func dueDevices(targets []target) map[string]bool {
+	devices := map[string]bool{}
+	for _, row := range targets {
+		if row.verdict.Reason == policy.Due {
+			devices[row.Target.DeviceID] = true
+		}
+	}
+	return devices
 }
 
 // cap holds what is due against the limits: never-tried targets first. One whose device has to
 // be online, and is not, takes nothing of them.
-func (t *taskSweep) cap(ctx context.Context, targets []target) error {
-	usage, err := t.ledger().Usage(ctx, t.scope(), t.p, t.at)
+func (t *taskSweep) cap(ctx context.Context, targets []target, reserved *reservation) error {
+	usage, err := t.usage(ctx)
 	if err != nil {
 		return err
 	}
-	if t.dry != nil {
-		t.dry.use(&usage, t.p, t.task.ID, t.o.Store.Now())
+	if t.past.Mode(t.p) == policy.ModeObserve { // what would have been retried by now
+		usage.Claimed, usage.InFlight, usage.Open = usage.Claimed+t.observed, usage.InFlight+t.observed, usage.Open+t.counts[policy.Observed]
 	}
-	usage.Claimed, usage.InFlight, usage.Open = usage.Claimed+t.observed, usage.InFlight+t.observed, usage.Open+t.counts[policy.Observed]
 	again, others := inTurn(targets, usage.Approved)
 	allowance := func() (int, string) {
 		u := usage
@@ -164,7 +185,9 @@ func (t *taskSweep) cap(ctx context.Context, targets []target) error {
 	through := t.past.Cap(t.p, due, allowed, limit)
 	if t.past.Mode(t.p) == policy.ModeObserve {
 		t.observed += through
+		return nil
 	}
+	reserved.take(through)
 	return nil
 }
 
@@ -227,13 +250,20 @@ func (t *taskSweep) facts(ctx context.Context, subtasks []iotda.Subtask, at time
 		if other, ok := t.listing.task(r.OpenTask); ok && t.takenOverBy(other) {
 			f.NewerBy = other.ID // no need to read its members
 		}
-		if r.State == policy.Recovered && s.Status == iotda.SubtaskFail && r.OpenTask == "" {
-			f.Record.State, f.Record.SeenAt = policy.Failed, at
-			undone = append(undone, s.Target)
+		closed := r.Closed
+		if failsAgain(r, s, at) {
+			f.Record = r.Reopened(at)
+			undone, closed = append(undone, s.Target), false
 		}
-		targets = append(targets, target{Facts: f, closed: r.Closed})
+		targets = append(targets, target{Facts: f, closed: closed})
 	}
 	return targets, t.undo(ctx, undone, at)
+}
+
+// failsAgain tells whether a target that had succeeded, by a retry or otherwise, reads Fail in a read begun later.
+func failsAgain(r store.Record, s iotda.Subtask, at time.Time) bool {
+	succeeded := r.State == policy.Recovered || !r.Elsewhere.IsZero() && r.Elsewhere.Before(at)
+	return succeeded && s.Status == iotda.SubtaskFail && r.OpenTask == ""
 }
 
 // undo notes targets that had succeeded and read Fail again.

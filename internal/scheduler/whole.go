@@ -24,10 +24,11 @@ func (t *taskSweep) whole(ctx context.Context) error {
 	if err := t.giveUp(ctx, targets); err != nil {
 		return err
 	}
-	if err := t.turn.Acquire(ctx, 1); err != nil {
+	release, err := t.hold(ctx, t.client.PagesAhead())
+	if err != nil {
 		return err
 	}
-	defer t.turn.Release(1)
+	defer release()
 	if err := t.judgeAgain(ctx, targets); err != nil {
 		return err
 	}
@@ -72,16 +73,17 @@ func (t *taskSweep) readWhole(ctx context.Context) (all []target, first iotda.Pr
 
 // readWave reads and decides one wave of them.
 func (t *taskSweep) readWave(ctx context.Context, status iotda.SubtaskStatus, marker string) (targets []target, next string, end bool, err error) {
-	if err := t.turn.Acquire(ctx, 1); err != nil {
+	release, err := t.hold(ctx, t.client.PagesAhead())
+	if err != nil {
 		return nil, "", false, err
 	}
-	defer t.turn.Release(1)
-	wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, marker, t.client.WavePages())
+	defer release()
+	wave, err := t.client.Wave(ctx, t.task.ID, iotdaclient.Query{Status: status}, iotdaclient.From{Marker: marker}, t.client.WavePages())
 	if err != nil {
 		return nil, "", false, err
 	}
 	t.noteWave(wave)
-	t.task.Status, t.task.Progress = wave.Task.Status, wave.Task.Progress
+	t.move(wave.Task)
 	if closed, err := t.closed(ctx); closed || err != nil {
 		return nil, "", true, err
 	}
@@ -114,12 +116,9 @@ func (t *taskSweep) allDue(ctx context.Context, targets []target) (bool, error) 
 		}
 	}
 	if hold.Reason == "" && due > 0 {
-		usage, err := t.ledger().Usage(ctx, t.scope(), t.p, t.at)
+		usage, err := t.usage(ctx)
 		if err != nil {
 			return false, err
-		}
-		if t.dry != nil {
-			t.dry.use(&usage, t.p, t.task.ID, t.o.Store.Now())
 		}
 		if usage.ApprovalCap >= 0 {
 			usage.ApprovalCap += usage.Approved[policy.WholeTask]
@@ -160,14 +159,14 @@ func (t *taskSweep) sendWhole(ctx context.Context, targets []target, first iotda
 		return err
 	}
 	defer free()
-	if err := t.gates(ctx, readAt); err != nil {
+	if err := t.mayClaim(ctx, readAt); err != nil {
 		return err
 	}
 	claimed, err := t.claimWhole(ctx, targets)
 	if err != nil || len(claimed) == 0 {
 		return err
 	}
-	return (&post{taskSweep: t, ctx: ctx, readAt: readAt, whole: true}).call(ctx, claimed)
+	return (&post{taskSweep: t, ctx: ctx, readAt: readAt, whole: true, free: free}).call(ctx, claimed)
 }
 
 // lastLook reads how the task stands now. What it gives is the start of the oldest read that the
@@ -177,7 +176,7 @@ func (t *taskSweep) lastLook(ctx context.Context, first iotda.Progress) (readAt 
 	if err != nil {
 		return readAt, err
 	}
-	t.task.Status, t.task.Progress = page.Task.Status, page.Task.Progress
+	t.move(page.Task)
 	if closed, err := t.closed(ctx); closed || err != nil {
 		return readAt, err
 	}
@@ -231,7 +230,7 @@ func (t *taskSweep) probe(ctx context.Context, targets []target, readAt time.Tim
 	if len(some) == 0 {
 		return errCircuit
 	}
-	_, err := t.sendBatch(ctx, ctx, some, readAt, false)
+	_, err := t.sendBatch(ctx, ctx, some, readAt, false, nil)
 	return err
 }
 

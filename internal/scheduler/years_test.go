@@ -114,9 +114,9 @@ func (y *era) callsHold() {
 				edge++
 			}
 			for _, p := range y.pauses {
-				scoped := p.Scope == store.PauseConnection && p.Connection == s.name || p.Scope == store.PausePolicy && p.Policy == s.name || p.Scope == store.PauseTask && p.TaskID == c.TaskID
+				scoped := p.Scope == store.PauseConnection && p.Connection == s.name || p.Scope == store.PausePolicy && p.Policy == s.name || p.Scope == store.PauseTask && p.ProjectID == s.project && p.TaskID == c.TaskID
 				holds := !c.At.Before(p.from) && (p.ended.IsZero() || c.At.Before(p.ended)) && (p.Until.IsZero() || shown.Before(p.Until))
-				require.False(y.t, scoped && holds, "%s: a retry at %s while paused: %+v", s.name, c.At, p)
+				require.False(y.t, scoped && holds, "%s: a retry at %s while paused from %s to %s: %v", s.name, c.At, p.from, p.ended, p)
 			}
 		}
 	}
