@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -35,14 +36,19 @@ func (c planCmd) compare(a *app, h *house) error {
 	}
 	inForce = h.renamed(a, running, inForce)
 	h.around = newReplay().around
-	before, err := h.planBy(a, inForce)
+	bar := newProgress(a.stderr)
+	defer bar.done()
+	h.heard = bar.hear(h.config)
+	before, err := h.planBy(a.ctx, inForce, bar)
 	if err != nil {
 		return err
 	}
-	after, err := h.planBy(a, h.config.Policies)
+	bar.again()
+	after, err := h.planBy(a.ctx, h.config.Policies, bar)
 	if err != nil {
 		return err
 	}
+	bar.done()
 	d := differences{before: before, after: after, changes: changesOf(before.rows, after.rows)}
 	problem := errors.Join(before.problem, after.problem)
 	if err := d.print(a.stdout, c.Format, problem == nil); err != nil {
@@ -90,14 +96,14 @@ type side struct {
 }
 
 // planBy plans by these policies, over the connections of the files.
-func (h *house) planBy(a *app, policies []*policy.Policy) (*side, error) {
+func (h *house) planBy(ctx context.Context, policies []*policy.Policy, bar *progress) (*side, error) {
 	setup, _, err := h.setup(h.config)
 	if err != nil {
 		return nil, err
 	}
 	setup.Policies = policies
 	out := &side{counts: map[string]int{}}
-	plan, bar := newPlan(true), newProgress(a.stderr)
+	plan := newPlan(true)
 	s := h.schedule(setup, func(e scheduler.Event) {
 		bar.watch(e)
 		switch {
@@ -108,8 +114,7 @@ func (h *house) planBy(a *app, policies []*policy.Policy) (*side, error) {
 		}
 	})
 	defer s.Close()
-	reports, err := s.Plan(a.ctx, nil)
-	bar.done()
+	reports, err := s.Plan(ctx, nil)
 	out.rows, out.problem = plan.sorted(), verdictOf(reports)
 	for _, r := range reports {
 		for reason, n := range r.Counts {

@@ -138,7 +138,7 @@ func (c forgiveCmd) Run(a *app) error {
 			return err
 		}
 		if answer.Count > 0 {
-			if ok, err := h.sure("forgive %s: their attempts count no more, and they are retried from the first on%s", plural(answer.Count, "target"), firstOf(answer.Devices, answer.Count)); err != nil || !ok {
+			if ok, err := h.sure("forgive %s: their attempts count no more, and they are retried from the first on%s%s", plural(answer.Count, "target"), firstOf(answer.Devices, answer.Count), stillGoing(answer.Going)); err != nil || !ok {
 				return err
 			}
 		}
@@ -155,6 +155,14 @@ func (c forgiveCmd) Run(a *app) error {
 	}
 	printf(a.stdout, "forgiven: %s of task %s\n", plural(answer.Count, "target"), shown(c.Task))
 	return nil
+}
+
+// stillGoing says which of those that were named are not given up: perhaps another was meant.
+func stillGoing(devices []string) string {
+	if len(devices) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\nNot given up, and retried without this too: %s.%s", plural(len(devices), "target"), firstOf(devices, len(devices)))
 }
 
 // maxShown is how many names a question shows.

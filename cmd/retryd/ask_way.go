@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,28 +23,93 @@ type way struct {
 	base              string // scheme and host of its URLs
 	name              string // what people know it by
 	user, password    string
+
+	lost func(cause error) error // says why nobody is there; nil = the way itself does
 }
 
-// way finds the daemon: at --url; else at its socket, if it answers there; else where it listens.
+// way finds the daemon: at --url; else where it has noted that it listens, or the configuration says so: over its
+// socket, if it answers there.
 func (d asker) way(a *app) (*way, error) {
 	if d.URL != "" {
 		d.warn(a)
 		return d.toURL()
 	}
-	c, err := a.load()
+	c, err := a.whereabouts()
 	if err != nil {
 		return nil, err
 	}
-	if w := toSocket(a.ctx, c.Server.Socket); w != nil {
-		return w, nil
+	w, denied, err := d.search(a, c, func(p place, w *way) (bool, error) {
+		return !p.noted || w.name == p.socket || answers(a.ctx, w), nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case w == nil && denied != nil:
+		return nil, denied
+	case w == nil:
+		return nil, fmt.Errorf("where the daemon listens is not known: name it with --url: %w", c.broken)
 	}
-	return d.toListener(c)
+	w.lost = func(cause error) error { return whyAbsent(a, c, w, denied, cause) }
+	return w, nil
 }
+
+// answers tells whether somebody listens there.
+func answers(ctx context.Context, w *way) bool {
+	u, err := url.Parse(w.base)
+	if err != nil {
+		return false
+	}
+	conn, err := (&net.Dialer{Timeout: answersWithin}).DialContext(ctx, "tcp", u.Host)
+	if err == nil {
+		_ = conn.Close() // it was to see who is there
+	}
+	return err == nil
+}
+
+// whyAbsent says why no daemon answers where the configuration has it listen.
+func whyAbsent(a *app, c *whereabouts, w *way, denied, cause error) error {
+	if denied != nil {
+		return fmt.Errorf("%w at %s (%w), and %w", errAbsent, w.name, cause, denied)
+	}
+	if who := c.alive(a); who != "" {
+		return fmt.Errorf("%w at %s (%w), but the ledger shows a sign of life of %s: if that is on this machine, server.listen has been changed since it started, so name with --url where it listens, or restart it",
+			errAbsent, w.name, cause, who)
+	}
+	return fmt.Errorf("%w at %s (%w): %s", errAbsent, w.name, cause, startIt)
+}
+
+const startIt = "start it (retryd run, or systemctl start retryd), or name with --url where it listens"
 
 // byVariable tells whether the URL is that of $RETRYD_URL, which is set for a whole shell or pod.
 func (d asker) byVariable() bool {
 	url, _ := env("RETRYD_URL")
 	return d.URL != "" && d.URL == url
+}
+
+// Commands that advice names: those that ask a daemon, and those that read the configuration themselves.
+const (
+	asks  = "actions|approve|attempts|explain|forgive|pause|reload|resume|retry|revoke|status|sweep|sweeps|targets|tasks"
+	reads = "check|ledger|notify|plan|run"
+)
+
+var (
+	adviceToAsk  = regexp.MustCompile(`\bretryd (` + asks + `)\b`)
+	adviceToCall = regexp.MustCompile(`\bretryd (` + asks + `|` + reads + `)\b`)
+)
+
+// again gives advice of what to call next, with the daemon or else the configuration that was named to this command.
+func (d asker) again(a *app) func(text string) string {
+	literally := func(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+	return func(text string) string {
+		switch {
+		case d.URL == "":
+			return adviceToCall.ReplaceAllString(text, literally(a.command(""))+"$1")
+		case d.byVariable():
+			return text
+		default:
+			return adviceToAsk.ReplaceAllString(text, "retryd $1 --url "+literally(quotedForShell(d.URL)))
+		}
+	}
 }
 
 // warn says which of two daemons is asked.
@@ -55,18 +122,18 @@ func (d asker) warn(a *app) {
 // answersWithin is how long a daemon of this machine has for saying that it is there.
 const answersWithin = 2 * time.Second
 
-// toSocket is the way over a socket; nil where nobody listens, or we may not open it.
-func toSocket(ctx context.Context, path string) *way {
+// toSocket is the way over a socket; nil where nobody listens, or we may not open it, which why says.
+func toSocket(ctx context.Context, path string) (w *way, why error) {
 	dialer := net.Dialer{Timeout: answersWithin}
 	if path == "" {
-		return nil
+		return nil, nil
 	}
 	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	_ = conn.Close() // it was to see who is there
-	return overUnix(path)
+	return overUnix(path), nil
 }
 
 func overUnix(path string) *way {
@@ -80,7 +147,10 @@ func overUnix(path string) *way {
 func (d asker) toURL() (*way, error) {
 	if path, is := strings.CutPrefix(d.URL, "unix:"); is {
 		if path = strings.TrimPrefix(path, "//"); !filepath.IsAbs(path) {
-			return nil, errors.New("--url with unix: needs the whole path of a socket, such as unix:/run/retryd/retryd.sock")
+			return nil, usage("--url with unix: needs the whole path of a socket, such as unix:/run/retryd/retryd.sock")
+		}
+		if err := d.idleOverUnix(); err != nil {
+			return nil, err
 		}
 		return overUnix(path), nil
 	}
@@ -91,16 +161,40 @@ func (d asker) toURL() (*way, error) {
 	return d.to(base, nil)
 }
 
-// toListener is the way to where the configuration has the daemon listen.
-func (d asker) toListener(c *config.Config) (*way, error) {
-	host, port, _ := net.SplitHostPort(c.Server.Listen) // it was checked
+// idleOverUnix refuses what is for a network: over a socket the system says who asks, and there is no TLS. What
+// stands in a variable is for all of a shell, and is let be.
+func (d asker) idleOverUnix() error {
+	user, _ := env("RETRYD_USER")
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{
+		{"--ca-file", d.CAFile != ""}, {"--cert-file", d.CertFile != ""}, {"--key-file", d.KeyFile != ""},
+		{"--user", d.User != "" && d.User != user}, {"--password-file", d.PasswordFile != ""},
+	} {
+		if flag.set {
+			return usage(flag.name + " does not go with --url unix:…: over a socket you are the user who runs this, and nothing is encrypted; leave it out")
+		}
+	}
+	return nil
+}
+
+func usage(text string) error { return failure{exitUsage, errors.New(text)} }
+
+// toListener is the way to an address that the daemon listens on, with the web configuration that it has there.
+func (d asker) toListener(p place, web config.Web) (*way, error) {
+	host, port, _ := net.SplitHostPort(p.listen) // it was checked
 	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
 		host = "127.0.0.1"
 	}
-	if !c.Server.Web.TLS {
-		return d.to("http://"+net.JoinHostPort(host, port), nil)
+	switch at := net.JoinHostPort(host, port); {
+	case !p.tls:
+		return d.to("http://"+at, nil)
+	case !web.TLS: // it had one, and the files name none now
+		return d.to("https://"+at, nil)
+	default:
+		return d.to("https://"+at, &web)
 	}
-	return d.to("https://"+net.JoinHostPort(host, port), &c.Server.Web)
 }
 
 // to is the way to an address; own is the web configuration whose certificate is shown there, nil
@@ -176,8 +270,12 @@ func (w *way) unanswered(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("interrupted before the daemon at %s answered: it may do what it was asked for", w.name)
+	case dial && w.name[0] == '/' && errors.Is(err, os.ErrPermission):
+		return errors.New(closedSocket(w.name))
+	case (dial || errors.Is(err, context.DeadlineExceeded)) && w.lost != nil:
+		return w.lost(err)
 	case dial || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w at %s (%w): start it, or name with --url where it listens", errAbsent, w.name, err)
+		return fmt.Errorf("%w at %s (%w): %s", errAbsent, w.name, err, startIt)
 	case strings.HasPrefix(w.base, "http:"):
 		return fmt.Errorf("the daemon at %s ended the connection before it answered (%w)", w.name, err)
 	}

@@ -48,6 +48,7 @@ type app struct {
 	ctx            context.Context
 	config         []string // as it was named; none = look for it
 	observe        bool     // every policy is in mode observe
+	toldBroken     bool     // that the configuration cannot be used as it is
 	stdout, stderr io.Writer
 }
 

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"retryd/internal/config"
-	"retryd/internal/store"
 	"retryd/internal/web"
 )
 
@@ -43,14 +41,16 @@ func (f apiFlags) openAPI(a *app) (*api, error) {
 		}
 		return &api{Client: clientOf(w, w.base)}, nil
 	}
-	c, err := a.load()
-	if err != nil {
-		return nil, fmt.Errorf("%w\n(a daemon that runs can be asked without the configuration: name it with --url, as a user whom it lets act)", err)
-	}
-	w, err := f.daemonOf(a, c)
+	c, err := a.whereabouts()
 	if err != nil {
 		return nil, err
 	}
+	own.where = c
+	w, denied, err := f.daemonOf(a, c)
+	if err != nil {
+		return nil, err
+	}
+	own.denied = denied
 	if w == nil {
 		return &api{clientOf(own, "http://retryd"), own}, nil
 	}
@@ -69,27 +69,15 @@ func (p *api) close() {
 
 // daemonOf gives the way to the daemon that has the ledger of the configuration, nil where none
 // answers.
-func (f apiFlags) daemonOf(a *app, c *config.Config) (*way, error) {
-	ledger := store.Options{Path: c.Store.Path, URL: c.Store.URL.Reveal()}.Where()
-	if w := toSocket(a.ctx, c.Server.Socket); w != nil {
-		if there, err := w.has(a, ledger); there || err != nil {
-			return w, err
-		}
-	}
-	w, err := f.toListener(c)
-	if err != nil {
-		return nil, err
-	}
-	if there, err := w.has(a, ledger); !there {
-		return nil, err
-	}
-	return w, nil
+func (f apiFlags) daemonOf(a *app, c *whereabouts) (w *way, denied, err error) {
+	return f.search(a, c, func(p place, w *way) (bool, error) { return w.has(a, c.ledger(), p.noted) })
 }
 
 // has asks whether the daemon has this ledger. Where it is another's, or does not tell, that is
 // said, and the ledger itself is used; it is used in silence where the daemon would have to be told
-// who asks, and was not.
-func (w *way) has(a *app, ledger string) (bool, error) {
+// who asks, and was not, and where what the daemon has noted of itself may be of the one before. Which
+// ledger it should be may not be known: then the daemon is the one that the files name.
+func (w *way) has(a *app, ledger string, noted bool) (bool, error) {
 	ctx, cancel := context.WithTimeout(a.ctx, answersWithin)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+"/api/v1/openapi.yaml", nil)
@@ -100,6 +88,8 @@ func (w *way) has(a *app, ledger string) (bool, error) {
 	switch {
 	case errors.Is(err, errAbsent) && !errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStranger):
 		return false, nil
+	case noted && err != nil:
+		return false, nil
 	case err != nil && w.user != "": // whoever says who they are wants the daemon
 		return false, err
 	case err != nil:
@@ -107,10 +97,14 @@ func (w *way) has(a *app, ledger string) (bool, error) {
 		return false, nil
 	}
 	defer resp.Body.Close()
-	switch has := resp.Header.Get(web.LedgerHeader); has {
-	case ledger:
+	switch has := resp.Header.Get(web.LedgerHeader); {
+	case has == ledger && has != "":
 		return true, nil
-	case "":
+	case ledger == "" && has != "":
+		printf(a.stderr, "The daemon at %s is asked, with the ledger %s: which one the configuration means is not known (warning)\n", w.name, shown(has))
+		return true, nil
+	case noted:
+	case has == "":
 		printf(a.stderr, "The ledger itself is used: what answers at %s is another program, or another version of retryd.\n", w.name)
 	default:
 		printf(a.stderr, "The ledger itself is used: the daemon at %s has another one, %s.\n", w.name, shown(has))
@@ -185,6 +179,9 @@ func (o *orInHouse) agrees(req *http.Request) error {
 	ctx, cancel := context.WithTimeout(req.Context(), asksFor)
 	defer cancel()
 	base, _, _ := strings.Cut(req.URL.String(), "/api/v1/")
+	if err := o.own.where.needs("this"); err != nil {
+		return err
+	}
 	var status web.Status
 	if err := clientOf(o.daemon, base).Get(ctx, "status", nil, &status); err != nil {
 		return fmt.Errorf("which configuration the daemon at %s has in force: %w", o.name, err)

@@ -3,7 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"path"
+	"slices"
 
 	"retryd/internal/config"
 	"retryd/internal/scheduler"
@@ -15,6 +19,8 @@ import (
 // runs with it. It is opened when it is asked first.
 type inHouse struct {
 	a      *app
+	where  *whereabouts // nil = not read yet
+	denied error        // why we may not open the daemon's socket; nil = that is not known
 	h      *house
 	s      *scheduler.Scheduler
 	failed error // to open
@@ -29,8 +35,19 @@ func (i *inHouse) open() error {
 }
 
 func (i *inHouse) openNow() error {
-	h, err := i.a.ledgerByHand()
-	if i.h = h; err != nil {
+	var err error
+	if i.where == nil {
+		if i.where, err = i.a.whereabouts(); err != nil {
+			return err
+		}
+	}
+	if i.where.ledger() == "" {
+		return i.where.needs("the ledger itself")
+	}
+	h, err := i.a.ledgerByHand(i.where.Config)
+	if i.h = h; err != nil && i.denied != nil {
+		return fmt.Errorf("%w\n%w", err, i.denied)
+	} else if err != nil {
 		return err
 	}
 	if i.s, err = h.scheduler(nil); err != nil {
@@ -47,6 +64,10 @@ func (i *inHouse) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := i.open(); err != nil {
 		return nil, err
 	}
+	req, err := i.can(req)
+	if err != nil {
+		return nil, err
+	}
 	resp, err := i.RoundTripper.RoundTrip(req)
 	if errors.Is(err, context.Canceled) && req.Method != http.MethodGet {
 		err = errInterrupted
@@ -54,7 +75,38 @@ func (i *inHouse) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// can gives an error where the answer to a request depends on a configuration of which only a part is known, else
+// the request.
+func (i *inHouse) can(req *http.Request) (*http.Request, error) {
+	if i.where.broken == nil {
+		return req, nil
+	}
+	if name := path.Base(req.URL.Path); req.Method == http.MethodGet {
+		if slices.Contains([]string{"explanations", "tasks", "approvals", "policies", "connections"}, name) {
+			return nil, i.where.needs("what there is to say of " + name)
+		}
+		return req, nil
+	}
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, errors.Join(err, req.Body.Close())
+		}
+	}
+	if configured(req, body) {
+		return nil, i.where.needs("this")
+	}
+	return withBody(req, body), nil
+}
+
 var errInterrupted = errors.New("interrupted: nothing more is sent")
+
+// statusOf asks for the overview.
+func statusOf(ctx context.Context, t http.RoundTripper) (s web.Status, err error) {
+	err = clientOf(t, "http://retryd").Get(ctx, "status", nil, &s)
+	return s, err
+}
 
 func (i *inHouse) close() {
 	if i.s != nil {

@@ -13,6 +13,7 @@ import (
 
 	"retryd/internal/config"
 	"retryd/internal/iotdaclient"
+	"retryd/internal/store"
 )
 
 // connector tries connections, each with as few reads as it takes to say what is wrong. It goes by the
@@ -33,7 +34,13 @@ const connectAtOnce = 8
 func (k *connector) connect(a *app, c *config.Config, tell func(*trial)) ([]*trial, error) {
 	h := build(c, config.Log{Level: "error", Format: "console"}, a.stderr)
 	defer h.close()
-	if err := h.openBeside(a, "no policy has been seen before"); err != nil {
+	err := h.openBeside(a, "no policy has been seen before")
+	if errors.Is(err, store.ErrNoFolder) { // as where the service that makes it has not been started yet
+		printf(a.stderr, "%s\n(this goes on without it)\n", err)
+		err = h.open(a, store.Options{})
+		h.rememberRefusals(a)
+	}
+	if err != nil {
 		return nil, err
 	}
 	trials, err := h.trials(c)

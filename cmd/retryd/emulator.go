@@ -45,7 +45,7 @@ func (c emulatorCmd) Run(a *app) error {
 	}
 	listener, err := listen(a.ctx, c.Listen)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return unlistened("--listen", c.Listen, err)
 	}
 	e := newEmulator(emulator.Options{
 		ProjectID: c.Project, Latency: c.Latency, Upgrade: c.Upgrade,

@@ -24,11 +24,12 @@ func (c explainCmd) Run(a *app) error {
 	if c.Format == "json" {
 		return writeJSON(a.stdout, e)
 	}
-	writeExplanation(a.stdout, e)
+	writeExplanation(a.stdout, e, c.again(a))
 	return nil
 }
 
-func writeExplanation(w io.Writer, e web.Explanation) {
+// writeExplanation shows it. again gives a command as it has to be called for the same daemon.
+func writeExplanation(w io.Writer, e web.Explanation, again func(string) string) {
 	for _, v := range e.Tasks {
 		printf(w, "%s in task %s\n", shown(e.DeviceID), withName(v.TaskID, v.TaskName))
 		printf(w, "  %s\n", shown(v.Summary))
@@ -62,7 +63,7 @@ func writeExplanation(w io.Writer, e web.Explanation) {
 	if len(e.Tasks) == 0 {
 		printf(w, "%s is in no task that is looked at now.\n\n", shown(e.DeviceID))
 	}
-	writeHistory(w, e)
+	writeHistory(w, e, again)
 	if e.Live {
 		printf(w, "The platform was read for this at %s.\n", stamp(e.AsOf))
 		return
@@ -91,12 +92,12 @@ func writeSteps(w io.Writer, steps []web.Step) {
 // mostHistory is how many attempts, and actions, are told one by one.
 const mostHistory = 20
 
-func writeHistory(w io.Writer, e web.Explanation) {
+func writeHistory(w io.Writer, e web.Explanation, again func(string) string) {
 	if len(e.History) > 0 {
 		printf(w, "Attempts, the newest first:\n")
 		for i, h := range e.History {
 			if i == mostHistory {
-				printf(w, "  … and more: retryd attempts --device %s\n", shown(e.DeviceID))
+				printf(w, "  … and more: %s --device %s\n", again("retryd attempts"), shown(quotedForShell(e.DeviceID)))
 				break
 			}
 			printf(w, "  %s  attempt %d in task %s: %s", stamp(h.Claimed), h.N, h.TaskID, h.State)
@@ -114,12 +115,15 @@ func writeHistory(w io.Writer, e web.Explanation) {
 		printf(w, "What people did:\n")
 		for i, act := range e.Actions {
 			if i == mostHistory {
-				printf(w, "  … and more: retryd actions\n")
+				printf(w, "  … and more: %s\n", again("retryd actions"))
 				break
 			}
 			printf(w, "  %s  %s: %s %s", stamp(act.At), shown(act.Who), shown(act.What), shown(act.Subject))
 			if act.Why != "" {
 				printf(w, " (%s)", shown(act.Why))
+			}
+			if act.Outcome != "" {
+				printf(w, ": %s", shown(act.Outcome))
 			}
 			printf(w, "\n")
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"retryd/internal/config"
 	"retryd/internal/store"
 	"retryd/internal/web"
 )
@@ -149,12 +150,9 @@ func (h *hand) sure(format string, args ...any) (bool, error) {
 }
 
 // ledgerByHand opens the ledger to look, and to write what a person says, beside a daemon that may run.
-func (a *app) ledgerByHand() (*house, error) {
-	h, err := a.byHand()
-	if err != nil {
-		return nil, err
-	}
-	err = h.open(a, h.ledger(store.Options{Join: true}))
+func (a *app) ledgerByHand(c *config.Config) (*house, error) {
+	h := a.houseOf(c)
+	err := h.open(a, h.ledger(store.Options{Join: true}))
 	if errors.Is(err, store.ErrNoLedger) {
 		return nil, fmt.Errorf("%w: start `retryd run` first", err)
 	}

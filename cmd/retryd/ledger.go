@@ -17,10 +17,14 @@ type ledgerCmd struct {
 
 // ledgerToRead opens the ledger without the right to write, beside a daemon that may run.
 func (a *app) ledgerToRead() (*house, error) {
-	h, err := a.byHand()
+	c, err := a.whereabouts()
 	if err != nil {
 		return nil, err
 	}
+	if c.ledger() == "" {
+		return nil, c.needs("the ledger")
+	}
+	h := a.houseOf(c.Config)
 	err = h.open(a, h.ledger(store.Options{ReadOnly: true}))
 	if errors.Is(err, store.ErrNoLedger) {
 		err = fmt.Errorf("%w: start `retryd run` first, or correct store.url", err)
@@ -96,15 +100,15 @@ type ledgerBackupCmd struct {
 
 // Run copies the ledger, and checks the copy.
 func (c ledgerBackupCmd) Run(a *app) error {
-	h, err := a.byHand()
+	where, err := a.whereabouts()
 	if err != nil {
 		return err
 	}
-	if address := h.config.Store.URL.Reveal(); address != "" {
+	if address := where.Store.URL.Reveal(); address != "" {
 		return failure{exitUsage, fmt.Errorf("the ledger is in PostgreSQL, whose own tool backs it up:\n  pg_dump --format=custom --file=%s '%s'\n"+
 			"It asks for the password, or finds it in $PGPASSWORD or ~/.pgpass. pg_restore --clean --if-exists brings it back while no retryd runs", c.File, withoutPassword(address))}
 	}
-	h, err = a.ledgerToRead()
+	h, err := a.ledgerToRead()
 	if err != nil {
 		return err
 	}

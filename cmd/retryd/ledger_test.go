@@ -36,24 +36,29 @@ func TestAFaultyLedgerIsDescribedAndFailsTheCheck(t *testing.T) {
 	require.Equal(t, `count_low: project p, task aa, device d
   0 attempts are counted, and 1 on record count
   to do: pause the task (retryd pause --task), then set the record right: a target may be retried more often than its policy allows
+numbers: project p, task aa, device d
+  attempt 1 is lost, and was never settled
+  to do: pause the task (retryd pause --task), and find out who changed the ledger
 unknown_word: table attempts, column state
   "lost", in 1 rows
   to do: another program, or a newer retryd, has written here: find out which, and restore the last backup
 `, stdout.String())
-	require.Equal(t, "retryd: the ledger has 2 faults: docs/ledger.md explains each kind\n", stderr.String())
+	require.Equal(t, "retryd: the ledger has 3 faults: docs/ledger.md explains each kind\n", stderr.String())
 
 	stdout.Reset()
 	require.Equal(t, exitFailed, run(t.Context(), []string{"-c", file, "ledger", "check", "--format", "json"}, &stdout, &stderr))
 	require.JSONEq(t, `{"ledger": "`+path+`", "findings": [
 		{"kind": "count_low", "where": "project p, task aa, device d", "what": "0 attempts are counted, and 1 on record count",
 			"do": "pause the task (retryd pause --task), then set the record right: a target may be retried more often than its policy allows"},
+		{"kind": "numbers", "where": "project p, task aa, device d", "what": "attempt 1 is lost, and was never settled",
+			"do": "pause the task (retryd pause --task), and find out who changed the ledger"},
 		{"kind": "unknown_word", "where": "table attempts, column state", "what": "\"lost\", in 1 rows",
 			"do": "another program, or a newer retryd, has written here: find out which, and restore the last backup"}]}`, stdout.String())
 
 	stderr.Reset()
 	copied := filepath.Join(folder, "copy.db")
 	require.Equal(t, exitFailed, run(t.Context(), []string{"-c", file, "ledger", "backup", copied}, &stdout, &stderr))
-	require.Contains(t, stderr.String(), "the ledger has 2 faults")
+	require.Contains(t, stderr.String(), "the ledger has 3 faults")
 	require.FileExists(t, copied, "a faulty copy is better than none")
 }
 

@@ -54,6 +54,7 @@ func (c planCmd) plan(a *app) error {
 	h.sayLostHolds(a)
 	plan := newPlan(c.All)
 	bar := newProgress(a.stderr)
+	h.heard = bar.hear(h.config)
 	s, err := h.scheduler(func(e scheduler.Event) {
 		bar.watch(e)
 		plan.watch(e)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"retryd/internal/config"
+	"retryd/internal/iotda"
+	"retryd/internal/iotdaclient"
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 )
@@ -21,7 +25,10 @@ type progress struct {
 
 	mu                   sync.Mutex
 	total, decided, sent int
-	byTask               map[string]int // retried
+	byTask               map[string]int  // retried
+	told                 map[string]int  // sub-tasks by task that lines have told of
+	known                map[string]int  // of them, those of a run before: it is not told of them again
+	down                 map[string]bool // connections whose calls fail, which is said
 	waits                *time.Timer
 }
 
@@ -29,7 +36,7 @@ type progress struct {
 const patience = 10 * time.Second
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, byTask: map[string]int{}}
+	p := &progress{w: w, byTask: map[string]int{}, told: map[string]int{}, down: map[string]bool{}}
 	p.waits = time.AfterFunc(patience, p.wait)
 	if isTerminal(w) {
 		p.bar = progressbar.NewOptions(1, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(),
@@ -76,7 +83,47 @@ func (p *progress) line(e scheduler.Event) {
 		retried = fmt.Sprintf(", %d retried", n)
 	}
 	p.byTask[e.TaskID] = 0
+	if p.told[e.TaskID] += e.Rows; p.told[e.TaskID] <= p.known[e.TaskID] {
+		return
+	}
 	printf(p.w, "%s: task %s %s: %s decided%s\n", e.Policy, e.TaskID, shown(e.TaskName), plural(e.Rows, "sub-task"), retried)
+}
+
+// again begins anew for a second run over what the first has read: only what is new is told of.
+func (p *progress) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known, p.told = p.told, map[string]int{}
+	p.total, p.decided = 0, 0
+	p.waits.Reset(patience)
+}
+
+// hear gives what is told of each call, and names a connection as soon as a call to it fails that is
+// repeated: that goes on for minutes. What is slowed down is no failure.
+func (p *progress) hear(c *config.Config) func(connection string, x iotdaclient.Exchange) {
+	lasts := map[string]time.Duration{}
+	for _, one := range c.Connections {
+		lasts[one.Name] = one.Backoff.MaxElapsed
+	}
+	return func(name string, x iotdaclient.Exchange) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if x.Err == nil {
+			p.down[name] = false
+			return
+		}
+		if p.down[name] || !x.Err.Transient() || x.Err.Class == iotda.ClassThrottled {
+			return
+		}
+		p.down[name] = true
+		if p.bar != nil {
+			_ = p.bar.Clear() // it is a picture only
+		}
+		failed := *x.Err
+		failed.Op = cmp.Or(failed.Op, x.Op) // it is not known there yet
+		until := time.Now().Add(lasts[name] - x.Duration)
+		printf(p.w, "connection %s fails: %s; trying again until %s\n", name, shown(failed.What()), stamp(until))
+	}
 }
 
 func (p *progress) wait() {

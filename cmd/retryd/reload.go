@@ -20,6 +20,7 @@ import (
 	"retryd/internal/policy"
 	"retryd/internal/scheduler"
 	"retryd/internal/store"
+	"retryd/internal/web"
 )
 
 // reloader puts a new configuration in the place of the one that runs: the whole of it, or
@@ -37,6 +38,7 @@ type reloader struct {
 	current *config.Config                // in force
 	inForce atomic.Pointer[config.Config] // the same, for those who do not wait for a reload
 	refused string                        // why the last one was not taken; empty = it was
+	refusal atomic.Pointer[web.Refusal]   // the same, for those who do not wait for a reload
 
 	mu   sync.Mutex
 	next *reload // asked for and not begun yet
@@ -50,6 +52,8 @@ type reload struct {
 	done  chan struct{}
 	hash  string
 	error error
+
+	warnings config.Problems // of the configuration that was taken
 }
 
 // ledgerAnswers is how long a reload waits for the ledger.
@@ -98,10 +102,14 @@ func (r *reloader) run(ctx context.Context, n *reload) {
 		if !n.auto || err.Error() != r.refused {
 			r.h.log.Error("the new configuration is refused; the one before stays in force", zap.String("by", n.why), zap.Error(err))
 		}
+		if r.refused != err.Error() {
+			r.refusal.Store(&web.Refusal{At: r.h.store.Now(), Why: err.Error()})
+		}
 		r.refused = err.Error()
 		return
 	}
-	r.current, r.refused, n.hash = c, "", c.Hash
+	r.refusal.Store(nil)
+	r.current, r.refused, n.hash, n.warnings = c, "", c.Hash, c.Warnings
 	r.inForce.Store(c)
 	r.door.asks.Store(&c.Server.Web)
 	r.h.metrics.Reloaded(true, c.Hash, time.Now())
@@ -183,6 +191,9 @@ func (r *reloader) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	printf(w, "reloaded: configuration %s is in force\n", n.hash)
+	for _, warning := range n.warnings {
+		printf(w, "%s (warning)\n", warning)
+	}
 }
 
 // lostHolds gives the policies that are paused or halted and not in a configuration. Unless they
@@ -234,6 +245,7 @@ type reloadCmd struct {
 
 // Run has the daemon reload and says what came of it.
 func (c reloadCmd) Run(a *app) error {
+	a.toldBroken = true // the answer says what is wrong with it
 	path := "/-/reload"
 	if c.DropPauses {
 		path += "?" + url.Values{"drop_pauses": {"true"}}.Encode()

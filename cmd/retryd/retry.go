@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -143,7 +142,7 @@ func (h *hand) await(r web.Request) (web.Request, error) {
 		}
 		select {
 		case <-h.a.ctx.Done():
-			return r, fmt.Errorf("left: request %d is %s, and whoever drives connection %s goes on with it: %w", r.ID, r.State, r.Connection, context.Cause(h.a.ctx))
+			return r, fmt.Errorf("left: request %d is %s, and whoever drives connection %s goes on with it", r.ID, r.State, r.Connection)
 		case <-time.After(300 * time.Millisecond):
 		}
 		if time.Since(looked) > looksAgain {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,7 +37,7 @@ func (r runCmd) Run(a *app) error {
 	h.warn(c)
 	listener, err := listen(a.ctx, c.Server.Listen)
 	if err != nil {
-		return fmt.Errorf("server.listen: %w: another program, or another retryd, uses the address", err)
+		return unlistened("server.listen", c.Server.Listen, err)
 	}
 	defer listener.Close()
 	if err := h.open(a, h.ledger(store.Options{Create: true})); err != nil {
@@ -50,6 +51,7 @@ func (r runCmd) Run(a *app) error {
 		}
 		defer local.Close()
 	}
+	defer h.leaveNote(listener.Addr(), c)()
 	lost, err := h.lostHolds(a.ctx, c, r.DropPauses)
 	if err != nil {
 		return err
@@ -94,6 +96,14 @@ func (r runCmd) Run(a *app) error {
 	err = serveUntil(a.ctx, entrances, s.Run, tells.Run, act, follow, systemd.follow)
 	h.log.Info("retryd stops")
 	return err
+}
+
+// unlistened says why an address, which a key or a flag gives, cannot be listened on.
+func unlistened(by, address string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s: %w: another program, or another retryd, listens at %s: end that, or give %s another port", by, err, address, by)
+	}
+	return fmt.Errorf("%s: %w: give it an address of this machine, and a port that retryd may take", by, err)
 }
 
 // every gives how often to look for changes, 0 for never.

@@ -109,7 +109,7 @@ func (h *house) handler(s *scheduler.Scheduler, reloads *reloader) http.Handler 
 	mux.HandleFunc("GET /api/v1/configuration", reloads.configuration())
 	serveProbes(mux, h.registry, s.Ready, s.Drives)
 	mux.Handle("/", web.New(web.Options{
-		Store: h.store, Config: reloads.inForce.Load, Scheduler: s, Version: readVersion().Version, Log: h.log, Caller: reloads.door.caller,
+		Store: h.store, Config: reloads.inForce.Load, Scheduler: s, Version: readVersion().Version, Log: h.log, Refused: reloads.refusal.Load, Caller: reloads.door.caller,
 	}))
 	// A page in somebody's browser cannot make it act.
 	cross := http.NewCrossOriginProtection()

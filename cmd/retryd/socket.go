@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -144,4 +145,42 @@ func markSocket(ctx context.Context, _ net.Conn) context.Context {
 func overSocket(r *http.Request) bool {
 	over, _ := r.Context().Value(overSocketKey{}).(bool)
 	return over
+}
+
+// closedSocket says who may open a socket that we may not.
+func closedSocket(path string) string {
+	what, forGroup := "the daemon's socket "+path, fs.FileMode(0o020)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrPermission) {
+		what, forGroup = "the folder of the daemon's socket "+path, 0o010
+		info, err = os.Stat(filepath.Dir(path))
+	}
+	if err != nil {
+		return "you may not open " + what
+	}
+	uid, gid, known := ownerOf(info)
+	if !known {
+		return "you may not open " + what
+	}
+	owner, group := userName(uid), groupName(gid)
+	text := fmt.Sprintf("you may not open %s: it belongs to user %s and group %s, with mode %04o; run this as that user (sudo -u %s retryd …)", what, owner, group, info.Mode().Perm(), owner)
+	if info.Mode().Perm()&forGroup != 0 {
+		text += fmt.Sprintf(", or have yourself put into the group (sudo usermod -aG %s NAME) and log in anew", group)
+	}
+	return text
+}
+
+// userName and groupName give numbers that have no name as sudo and chown take them.
+func userName(uid string) string {
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return "#" + uid
+}
+
+func groupName(gid string) string {
+	if g, err := user.LookupGroupId(gid); err == nil {
+		return g.Name
+	}
+	return gid
 }

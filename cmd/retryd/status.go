@@ -25,6 +25,10 @@ func (c statusCmd) Run(a *app) error {
 	if c.Format == "json" {
 		return writeJSON(a.stdout, s)
 	}
+	again := c.again(a)
+	for i := range s.Attention {
+		s.Attention[i].Do = again(s.Attention[i].Do)
+	}
 	writeStatus(a.stdout, s, c.All)
 	return nil
 }
@@ -40,7 +44,7 @@ func writeStatus(w io.Writer, s web.Status, all bool) {
 		printf(w, "\nLook at this, the worst first:\n")
 	}
 	for _, a := range s.Attention {
-		printf(w, "  ! %s\n", shown(a.What))
+		printf(w, "  ! %s\n", indented(a.What))
 		if a.Do != "" {
 			printf(w, "    do: %s\n", shown(a.Do))
 		}
@@ -49,6 +53,15 @@ func writeStatus(w io.Writer, s web.Status, all bool) {
 	writePolicies(w, s, all)
 	printf(w, "\nNow: %s under way, %s.\n", plural(s.Open, "attempt"), waitForApproval(s.Awaiting))
 	printf(w, "%s\n", recoveredText(s.Recovery))
+}
+
+// indented shows a text that can have several, each under the first.
+func indented(text string) string {
+	parts := strings.Split(text, "\n")
+	for i := range parts {
+		parts[i] = shown(parts[i])
+	}
+	return strings.Join(parts, "\n    ")
 }
 
 // runs says who sweeps.
@@ -112,10 +125,10 @@ func calm(p web.Policy) int {
 
 func nextSweep(p web.Policy, s web.Status) string {
 	switch {
+	case !p.Driven: // a sweep that it began is one that was interrupted
+		return "nobody drives it"
 	case p.Running != nil:
 		return "now"
-	case !p.Driven:
-		return "nobody drives it"
 	case p.NextTick == nil:
 		return "none"
 	}

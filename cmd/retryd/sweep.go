@@ -97,6 +97,7 @@ func (c sweepCmd) sweep(a *app) error {
 		return err
 	}
 	bar := newProgress(a.stderr)
+	h.heard = bar.hear(h.config)
 	s, err := h.scheduler(bar.watch)
 	if err != nil {
 		return err
@@ -108,10 +109,31 @@ func (c sweepCmd) sweep(a *app) error {
 	if !errors.Is(err, scheduler.ErrDriven) { // else whoever drives is asked, and that is the action
 		err = errors.Join(err, h.store.Act(context.WithoutCancel(a.ctx), store.Action{Who: who(), Source: "terminal", What: "sweep", Subject: c.subject(), Why: c.Why}))
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = verdictOf(reports)
 	}
-	return verdictOf(reports)
+	if err != nil && a.ctx.Err() != nil {
+		return interrupted(reports)
+	}
+	return err
+}
+
+// interrupted says of a sweep that was cut off what has left by then.
+func interrupted(reports []scheduler.Report) error {
+	sent, accepted := 0, 0
+	for _, r := range reports {
+		for state, n := range r.Sent {
+			if state != policy.Released {
+				sent += n
+			}
+		}
+		accepted += r.Sent[policy.Accepted]
+	}
+	if sent == 0 {
+		return errors.New("interrupted: no retry was sent, and none leaves any more")
+	}
+	return failure{exitPartial, fmt.Errorf("interrupted: retries of %s were sent and %d of them accepted, and nothing else leaves; the next sweep reads what comes of them",
+		plural(sent, "target"), accepted)}
 }
 
 // subject names what is swept.
@@ -129,11 +151,15 @@ func (a *app) byHand() (*house, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.houseOf(c), nil
+}
+
+func (a *app) houseOf(c *config.Config) *house {
 	log := config.Log{Level: "error", Format: "console"}
 	if c.Log.Level == "debug" {
 		log.Level = "debug"
 	}
-	return build(c, log, a.stderr), nil
+	return build(c, log, a.stderr)
 }
 
 func verdictOf(reports []scheduler.Report) error {

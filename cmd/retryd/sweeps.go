@@ -52,7 +52,7 @@ func nonEmpty(texts []string) (some []string) {
 
 type actionsCmd struct {
 	listFlags
-	Who        string `placeholder:"NAME" help:"By this person."`
+	Who        string `placeholder:"NAME" help:"By this person: the whole name, or what is before its @."`
 	What       string `placeholder:"WORD" help:"Of this kind, such as pause, resume, approve or retry."`
 	Task       string `arg:"" optional:"" help:"About this task, by id or name."`
 	Device     string `placeholder:"ID" help:"About this device."`
@@ -75,4 +75,5 @@ var actionTable = tableOf[web.Action]{
 	{"WHAT", func(t web.Action) string { return t.What }},
 	{"TO WHAT", func(t web.Action) string { return t.Subject }},
 	{"WHY", func(t web.Action) string { return t.Why }},
+	{"CAME TO", func(t web.Action) string { return t.Outcome }},
 }

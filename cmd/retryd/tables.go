@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -9,6 +8,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	"retryd/internal/web"
 )
 
 // tableOf is a table of things for a reader: on a terminal it is as wide as that.
@@ -127,23 +128,4 @@ func at(t *time.Time) string {
 }
 
 // ago says how far from now a moment is.
-func ago(t, now time.Time) string {
-	d := t.Sub(now)
-	var text string
-	switch far := d.Abs(); {
-	case far < time.Second:
-		return "now"
-	case far < time.Minute:
-		text = fmt.Sprintf("%d s", far/time.Second)
-	case far < time.Hour:
-		text = fmt.Sprintf("%d min", far/time.Minute)
-	case far < 48*time.Hour:
-		text = fmt.Sprintf("%d h", far/time.Hour)
-	default:
-		text = fmt.Sprintf("%d d", far/(24*time.Hour))
-	}
-	if d > 0 {
-		return "in " + text
-	}
-	return text + " ago"
-}
+func ago(t, now time.Time) string { return web.Ago(t.Sub(now)) }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"retryd/internal/web"
 )
@@ -44,7 +45,7 @@ var taskTable = tableOf[web.Task]{
 	{"FAILED ONES ARE", func(t web.Task) string { return counts(t.Targets, "") }},
 	{"CAPPED BY", func(t web.Task) string { return cappedBy(t.Capped) }},
 	{"HELD BACK", func(t web.Task) string { return heldBack(t) }},
-	{"DONE", func(t web.Task) string { return t.ETA.Words }},
+	{"DONE", whenDone},
 }
 
 func partOf(n, of int) string {
@@ -59,6 +60,12 @@ func heldBack(t web.Task) string {
 		return t.Held
 	}
 	return t.Held + ": " + t.HeldBy
+}
+
+// whenDone leaves out what the column beside it says.
+func whenDone(t web.Task) string {
+	words, _, _ := strings.Cut(t.ETA.Words, ", and held back: ")
+	return words
 }
 
 type targetsCmd struct {

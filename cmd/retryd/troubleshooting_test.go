@@ -84,7 +84,7 @@ var verbs = regexp.MustCompile(`%[a-z]`)
 
 // logged gives the level and the message of what is logged from warn on, or is a warning of a configuration.
 func logged(n ast.Node) (level string, message ast.Expr) {
-	if p, ok := n.(*ast.CompositeLit); ok && len(p.Elts) == 5 { // a Problem that no decoder makes
+	if p, ok := n.(*ast.CompositeLit); ok && len(p.Elts) == 6 { // a Problem that no decoder makes
 		if name, ok := p.Type.(*ast.Ident); ok && name.Name == "Problem" {
 			if _, ok := literal(p.Elts[3]); ok {
 				return "", p.Elts[3]

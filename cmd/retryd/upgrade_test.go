@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -35,3 +37,21 @@ func TestAnUpgradeKnowsEveryKeyOfTheVersionBefore(t *testing.T) {
 }
 
 var keyRow = regexp.MustCompile("^\\| `([^`]+)` \\| [^|]* \\| ([^|]*?) \\|")
+
+func TestThePagesNameTheSchemaOfThisVersion(t *testing.T) {
+	steps, err := filepath.Glob("../../internal/store/migrations/sqlite/*.sql")
+	require.NoError(t, err)
+	n := len(steps)
+	for page, texts := range map[string][]string{
+		"ledger": {fmt.Sprintf("This version has schema %d.", n)},
+		"upgrading": {
+			fmt.Sprintf("has schema %d, this program reads %d:", n-1, n), fmt.Sprintf("has schema %d, this program knows %d:", n, n-1), fmt.Sprintf("`retryd.db.schema-%d.bak`", n-1),
+		},
+	} {
+		data, err := os.ReadFile("../../docs/" + page + ".md")
+		require.NoError(t, err)
+		for _, text := range texts {
+			require.Contains(t, string(data), text, page)
+		}
+	}
+}

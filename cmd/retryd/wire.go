@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,10 +33,7 @@ func (a *app) load() (*config.Config, error) {
 		read = config.Observing
 	}
 	c, err := read(files, env)
-	if problems := (config.Problems)(nil); errors.As(err, &problems) {
-		return nil, fmt.Errorf("%s has %s:\n%w", strings.Join(files, ", "), plural(len(problems), "problem"), err)
-	}
-	return c, err
+	return c, inFiles(files, err)
 }
 
 func plural(n int, noun string) string {

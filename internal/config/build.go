@@ -97,6 +97,8 @@ func (d *decoder) between(a at, key string, value, low, high float64) {
 // required tells whether a key is there with something in it.
 func (d *decoder) required(a at, key, value, hint string) bool {
 	switch {
+	case d.misspelt[keyIn{a.node, key}] && !a.has(key):
+		return false
 	case !a.has(key):
 		d.problem(a.node, "%s is missing: %s", key, hint)
 		return false

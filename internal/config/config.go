@@ -156,6 +156,8 @@ type Problem struct {
 	Line, Column int
 	Message      string
 	Unread       bool // the cause is a file that cannot be read now, and may be later
+
+	unset bool // the cause is a variable that this process does not have
 }
 
 // String gives file:line:column: message.
@@ -209,7 +211,7 @@ func Find(named []string) ([]string, error) {
 			return []string{place}, nil
 		}
 	}
-	return nil, fmt.Errorf("no configuration: neither %s exists; name one with --config", strings.Join(Places(), " nor "))
+	return nil, fmt.Errorf("no configuration: neither %s exists: `retryd init` writes one to begin with, and --config names another", strings.Join(Places(), " nor "))
 }
 
 const maxFile = 1 << 20
@@ -250,7 +252,7 @@ func load(d *decoder, paths []string) (*Config, error) {
 		}
 	}
 	for _, file := range open {
-		unread = append(unread, Problem{file, 1, 1, "everybody on this machine can read the secrets in this file: chmod 600, or use the keys that end in _file", false})
+		unread = append(unread, Problem{file, 1, 1, "everybody on this machine can read the secrets in this file: chmod 600, or use the keys that end in _file", false, false})
 	}
 	c, err := d.config(documents)
 	if err != nil {

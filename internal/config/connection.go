@@ -11,7 +11,7 @@ import (
 )
 
 func (d *decoder) connections(r *rawFile, all *Config) []Connection {
-	if len(r.Connections) == 0 && !wrongKind(r.at, "connections") {
+	if len(r.Connections) == 0 && !wrongKind(r.at, "connections") && !d.misspelt[keyIn{r.node, "connections"}] {
 		d.problem(r.of("connections"), "connections is missing or empty: at least one is needed")
 	}
 	names, identities := map[string]*yaml.Node{}, map[string]Connection{}

@@ -28,11 +28,18 @@ type decoder struct {
 	problems Problems
 	warnings Problems
 	told     map[*yaml.Node]bool // has a problem: what follows from it is not another
+	misspelt map[keyIn]bool      // was written otherwise: that it is missing is not another problem
 	sum      hash.Hash           // of everything that was read
 }
 
+// keyIn is a key of a mapping.
+type keyIn struct {
+	mapping *yaml.Node
+	key     string
+}
+
 func newDecoder(env Env) *decoder {
-	return &decoder{env: env, origin: map[*yaml.Node]string{}, told: map[*yaml.Node]bool{}, sum: sha256.New()}
+	return &decoder{env: env, origin: map[*yaml.Node]string{}, told: map[*yaml.Node]bool{}, misspelt: map[keyIn]bool{}, sum: sha256.New()}
 }
 
 func (d *decoder) fileOf(n *yaml.Node) string {
@@ -93,7 +100,7 @@ func (d *decoder) document(file string, data []byte) *yaml.Node {
 		d.problem(here, "the file is empty: it needs connections and policies")
 		return nil
 	case err != nil:
-		d.syntax(file, err)
+		d.syntax(file, err, data)
 		return nil
 	}
 	d.own(&doc, file)
@@ -101,7 +108,7 @@ func (d *decoder) document(file string, data []byte) *yaml.Node {
 		d.own(&second, file)
 		d.problem(&second, "a second document begins here: a file holds one")
 	} else if !errors.Is(err, io.EOF) {
-		d.syntax(file, err)
+		d.syntax(file, err, data)
 		return nil
 	}
 	return doc.Content[0]
@@ -121,7 +128,22 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 
 var syntaxLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
-func (d *decoder) syntax(file string, err error) {
+// bareVariable is one without quotes between { } or [ ], where YAML takes its brace for one of its own, and says
+// little of it, with a line that can be far above.
+var bareVariable = regexp.MustCompile(`^[^#]*?(?:[{\[].*[:,]|\[)\s*\$\{(\w+)\}`)
+
+// bare finds the first, and gives where it begins; else the place that there is.
+func bare(text string, otherwise *yaml.Node) (line, column int, name string) {
+	for i, text := range strings.Split(text, "\n") {
+		at := bareVariable.FindStringSubmatchIndex(text)
+		if at != nil && strings.Count(text[:at[2]], `"`)%2 == 0 && strings.Count(text[:at[2]], "'")%2 == 0 {
+			return i + 1, at[2] - 1, text[at[2]:at[3]]
+		}
+	}
+	return otherwise.Line, otherwise.Column, ""
+}
+
+func (d *decoder) syntax(file string, err error, data []byte) {
 	text := err.Error()
 	m := syntaxLine.FindStringSubmatch(text)
 	n := &yaml.Node{Line: 1, Column: 1}
@@ -130,6 +152,11 @@ func (d *decoder) syntax(file string, err error) {
 	}
 	d.origin[n] = file
 	text = strings.TrimPrefix(text, m[0])
+	var name string
+	if n.Line, n.Column, name = bare(string(data), n); name != "" {
+		d.problem(n, "${%[1]s} needs quotes between { } or [ ]: write \"${%[1]s}\"", name)
+		return
+	}
 	if strings.HasPrefix(text, "unknown anchor") { // it quotes what may be a secret that begins with *
 		text = "an alias of nothing; a text that begins with * needs quotes"
 	}
@@ -200,6 +227,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 			d.problem(k, "merging with << is not supported: write the keys out")
 		case k.Kind != yaml.ScalarNode || !known:
 			d.problem(k, "unknown key %q%s", clip(k.Value), suggest(k.Value, names, "the keys here are"))
+			d.misspelt[keyIn{n, nearest(k.Value, names)}] = true
 		case values[k.Value] != nil:
 			d.problem(k, "%s is here twice; the first is in line %d", k.Value, values[k.Value].Line)
 		default:

@@ -14,7 +14,7 @@ import (
 )
 
 func (d *decoder) policies(r *rawFile, c *Config) []*policy.Policy {
-	if len(r.Policies) == 0 && !wrongKind(r.at, "policies") {
+	if len(r.Policies) == 0 && !wrongKind(r.at, "policies") && !d.misspelt[keyIn{r.node, "policies"}] {
 		d.problem(r.of("policies"), "policies is missing or empty: at least one is needed")
 	}
 	names := map[string]*yaml.Node{}
@@ -94,7 +94,7 @@ func (d *decoder) selected(r *rawPolicy, c *Config) []string {
 	switch {
 	case !r.has("connections"):
 		if len(all) > 1 {
-			d.problem(r.node, "connections is missing: there are several, so the policy has to name its own, or say all")
+			d.problem(r.node, "connections is missing: there are several, so the policy has to name its own, or say `connections: all`")
 		}
 		return all
 	case s.all:

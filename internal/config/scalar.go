@@ -91,7 +91,12 @@ func (d *decoder) substitute(n *yaml.Node, text string) (string, bool) {
 		name := m[2 : len(m)-1]
 		value, set := d.env(name)
 		if !set {
-			d.problem(n, "the environment variable %s is not set; write $${%s} if the text itself is meant", name, name)
+			before := len(d.problems)
+			d.problem(n, "the environment variable %s is not set: set it where retryd runs (a service reads EnvironmentFile=), or have a secret in a file, with the key that ends in _file; "+
+				"write $${%s} if the text itself is meant", name, name)
+			for i := range d.problems[before:] {
+				d.problems[before+i].unset = true
+			}
 			ok = false
 		}
 		return value

@@ -56,7 +56,7 @@ func unread(paths []string) (p Problems) {
 	for _, path := range paths {
 		files, _ := filepath.Glob(filepath.Join(path, "*.yml")) // the pattern is good but for what path has in it
 		for _, file := range files {
-			p = append(p, Problem{file, 1, 1, "this file is not read: of a folder, files named *.yaml are", false})
+			p = append(p, Problem{file, 1, 1, "this file is not read: of a folder, files named *.yaml are", false, false})
 		}
 	}
 	return p

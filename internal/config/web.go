@@ -67,7 +67,7 @@ func (d *decoder) web(r rawServer) (w Web) {
 	w.Path = d.path(place, r.WebConfig)
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		d.syntax(w.Path, err)
+		d.syntax(w.Path, err, data)
 		return w
 	}
 	d.own(&doc, w.Path)

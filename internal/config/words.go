@@ -35,16 +35,21 @@ func clip(text string) string {
 
 // suggest gives the nearest of some words, or all of them.
 func suggest(word string, words []string, intro string) string {
+	if best := nearest(word, words); best != "" {
+		return fmt.Sprintf(": did you mean %q?", best)
+	}
+	return fmt.Sprintf("; %s %s", intro, strings.Join(words, ", "))
+}
+
+// nearest gives the word that was probably meant, empty if none is near.
+func nearest(word string, words []string) string {
 	best, distance := "", 3
 	for _, w := range words {
 		if n := edits(strings.ToLower(word), strings.ToLower(w)); n < distance {
 			best, distance = w, n
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf(": did you mean %q?", best)
-	}
-	return fmt.Sprintf("; %s %s", intro, strings.Join(words, ", "))
+	return best
 }
 
 // edits is the number of letters to change, add or drop to get from a to b.

@@ -157,12 +157,18 @@ func (s *server) forgive(r *asked) (any, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	answer := Forgiven{Count: len(done.Devices), Devices: done.Devices[:min(len(done.Devices), maxNamed)], Left: []Left{}, DryRun: body.DryRun}
+	answer := Forgiven{
+		Count: len(done.Devices), Devices: done.Devices[:min(len(done.Devices), maxNamed)], Going: done.Going[:min(len(done.Going), maxNamed)],
+		Left: []Left{}, DryRun: body.DryRun,
+	}
 	for _, left := range done.Left[:min(len(done.Left), maxNamed)] {
 		answer.Left = append(answer.Left, Left{DeviceID: left.DeviceID, Reason: "not_forgiven", Detail: left.Why})
 	}
 	if answer.Devices == nil {
 		answer.Devices = []string{}
+	}
+	if answer.Going == nil {
+		answer.Going = []string{}
 	}
 	return answer, done.Again, nil
 }

@@ -23,8 +23,8 @@ func (s *server) pause(r *asked) (any, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if names := namesOf(s.Config().Policies); body.Policy != "" && !slices.Contains(names, body.Policy) {
-		return nil, false, noPolicy(body.Policy, names)
+	if err := oneOf("policy", body.Policy, namesOf(s.Config().Policies)); err != nil {
+		return nil, false, err
 	}
 	for i := range pauses {
 		if body.Until == nil {
@@ -79,7 +79,7 @@ func (s *server) scope(ctx context.Context, sc Scope) ([]store.Pause, error) {
 			}
 			names = append(names, c.Name)
 		}
-		return nil, refusal(http.StatusBadRequest, "there is no connection %q in the configuration: %s", sc.Connection, thereAre(names))
+		return nil, thereIs("connection", sc.Connection, names)
 	case sc.Policy != "":
 		return []store.Pause{{Scope: store.PausePolicy, Policy: sc.Policy}}, nil
 	}

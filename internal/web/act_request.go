@@ -68,10 +68,8 @@ func (s *server) plan(r *asked, request store.Request) (would Request, err error
 	if err != nil {
 		return would, refusal(http.StatusConflict, "%s", err)
 	}
-	request.State, request.Result = store.RequestDone, planned.Outcome
-	would = requestOf(request)
-	would.Result.Capped = planned.Capped
-	return would, nil
+	request.State, request.Result = store.RequestDone, planned
+	return requestOf(request), nil
 }
 
 // connectionOf gives the connection of a task: that which listed it last, where a project has several.
@@ -114,12 +112,18 @@ func (s *server) sweep(r *asked) (any, bool, error) {
 		}
 	}
 	for _, name := range body.Policies {
-		if !slices.Contains(names, name) {
-			return nil, false, noPolicy(name, names)
+		if err := thereIs("policy", name, names); err != nil {
+			return nil, false, err
 		}
 	}
 	if len(requests) == 0 {
 		return nil, false, refusal(http.StatusConflict, "the configuration has no policy on any connection: there is nothing to sweep")
+	}
+	if body.DryRun {
+		for i := range requests {
+			requests[i].State, requests[i].Who, requests[i].Why, requests[i].At = store.RequestWaiting, r.action.Who, r.action.Why, s.now()
+		}
+		return List[Request]{Items: mapped(requests, requestOf)}, false, nil
 	}
 	asked, again, err := s.ask(r, requests...)
 	return List[Request]{Items: mapped(asked, requestOf)}, again, err

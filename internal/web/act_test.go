@@ -321,3 +321,22 @@ func TestAnApprovalIsForThePolicyThatWasLookedAt(t *testing.T) {
 	require.Equal(t, row.ID, ended.ID)
 	require.Empty(t, a.state()[2])
 }
+
+// TestADryRunOfSweepsSaysWhichThereWouldBe and asks for none.
+func TestADryRunOfSweepsSaysWhichThereWouldBe(t *testing.T) {
+	a := acting(t)
+	before := a.state()
+	for body, policies := range map[string][]string{`{"dry_run": true}`: {"canary", "fleet"}, `{"policies": ["fleet"], "why": "x", "dry_run": true}`: {"fleet"}} {
+		var would web.List[web.Request]
+		require.Equal(t, http.StatusOK, a.ask(http.MethodPost, "/api/v1/sweeps", body, &would).StatusCode)
+		var named []string
+		for _, r := range would.Items {
+			require.Zero(t, r.ID)
+			require.Equal(t, "prod", r.Connection)
+			named = append(named, r.Policy)
+		}
+		require.Equal(t, policies, named)
+	}
+	require.Equal(t, before, a.state())
+	a.refuses(http.StatusBadRequest, `there is no policy "weekly": there are canary, fleet`, http.MethodPost, "/api/v1/sweeps", `{"policies": ["weekly"], "dry_run": true}`)
+}

@@ -23,9 +23,10 @@ const maxAttention = 10
 // retried, what keeps a part from it, what people themselves hold back, and what waits for them.
 func (k known) attention(s Status, tasks, awaiting []store.TaskRow) []Attention {
 	list := []Attention{}
-	for _, find := range []func(Status) []Attention{k.undriven, down, k.overdue, troubled, unlike, k.haltedNow, k.pausedNow} {
+	for _, find := range []func(Status) []Attention{k.unconfigured, k.undriven, down, k.overdue, troubled, refusedNow, unlike, k.haltedNow} {
 		list = append(list, find(s)...)
 	}
+	list = append(list, k.pausedNow(tasks)...)
 	list = append(list, waiting(awaiting)...)
 	list = append(list, k.stale()...)
 	return append(list, lost(tasks)...)
@@ -77,6 +78,23 @@ func givenUp(t store.TaskRow, end string) int {
 	return t.Ended[end]
 }
 
+// unconfigured is a configuration of which only a part can be used, as where a command looks at the ledger for itself.
+func (k known) unconfigured(s Status) (list []Attention) {
+	if len(k.config.Connections) > 0 {
+		return nil
+	}
+	if len(s.Replicas) == 0 {
+		list = append(list, unattended())
+	}
+	return append(list, Attention{
+		What: "The configuration cannot be used as it is: which policies and connections there are is not known here", Do: "see what is wrong: retryd check",
+	})
+}
+
+func unattended() Attention {
+	return Attention{What: "No retryd runs with this ledger: nothing is swept", Do: "start it: retryd run; if it should be running, its log says why it is not", Link: "/connections"}
+}
+
 // undriven are connections that nobody sweeps.
 func (k known) undriven(s Status) []Attention {
 	var names []string
@@ -89,7 +107,7 @@ func (k known) undriven(s Status) []Attention {
 	case len(names) == 0:
 		return nil
 	case len(s.Replicas) == 0:
-		return []Attention{{What: "No retryd runs with this ledger: nothing is swept", Do: "start it: retryd run; if it should be running, its log says why it is not", Link: "/connections"}}
+		return []Attention{unattended()}
 	}
 	return []Attention{{
 		What: "Nobody drives " + several("connection", names) + ": nothing is swept there", Link: "/connections",
@@ -187,7 +205,7 @@ func isDown(s Status, connection string) bool {
 func unlike(s Status) []Attention {
 	var names []string
 	for _, r := range s.Replicas {
-		if r.ConfigHash != s.ConfigHash {
+		if s.ConfigHash != "" && r.ConfigHash != s.ConfigHash {
 			names = append(names, r.ID+" ("+r.ConfigHash+")")
 		}
 	}
@@ -215,38 +233,66 @@ func (k known) haltedNow(Status) (list []Attention) {
 	return list
 }
 
-// pausedNow are the pauses of more than a task one by one, and how many there are of the others.
-func (k known) pausedNow(Status) (list []Attention) {
-	tasks, devices := 0, 0
+// maxPaused is how many paused tasks and devices are named one by one.
+const maxPaused = 3
+
+// pausedNow are the pauses one by one, and how many there are of tasks and devices where those are many.
+func (k known) pausedNow(tasks []store.TaskRow) (list []Attention) {
+	var one []Attention
+	of := map[store.PauseScope]int{}
 	for _, p := range k.pauses {
+		of[p.Scope]++
+		a := Attention{Link: "/policies"}
 		switch p.Scope {
 		case store.PauseAll:
-			list = append(list, Attention{What: "Everything is paused, " + by(p), Do: "retryd resume --all --why …", Link: "/policies"})
+			a.What, a.Do = "Everything is paused, ", "retryd resume --all --why …"
 		case store.PauseConnection:
-			list = append(list, Attention{What: "Connection " + p.Connection + " is paused, " + by(p), Do: "retryd resume --connection " + p.Connection + " --why …", Link: "/connections"})
+			a.What, a.Do, a.Link = "Connection "+p.Connection+" is paused, ", "retryd resume --connection "+p.Connection+" --why …", "/connections"
 		case store.PausePolicy:
-			list = append(list, Attention{What: "Policy " + p.Policy + " is paused, " + by(p), Do: "retryd resume --policy " + p.Policy + " --why …", Link: "/policies"})
-		case store.PauseTask:
-			tasks++
-		case store.PauseDevice:
-			devices++
+			a.What, a.Do = "Policy "+p.Policy+" is paused, ", "retryd resume --policy "+p.Policy+" --why …"
+		case store.PauseTask, store.PauseDevice:
+			what, device := taskName(tasks, p), ""
+			if p.Scope == store.PauseDevice {
+				what, device = "Device "+p.DeviceID+" in t"+what[1:], " "+p.DeviceID
+			}
+			one = append(one, Attention{What: what + " is paused, " + by(p), Do: "retryd resume --task " + p.TaskID + device + " --why …", Link: taskPath(p.ProjectID, p.TaskID)})
+			continue
 		}
+		a.What += by(p)
+		list = append(list, a)
+	}
+	if len(one) <= maxPaused {
+		return append(list, one...)
 	}
 	var what []string
-	if tasks > 0 {
-		what = append(what, amount(tasks, "task"))
+	if n := of[store.PauseTask]; n > 0 {
+		what = append(what, amount(n, "task"))
 	}
-	if devices > 0 {
-		what = append(what, amount(devices, "device"))
+	if n := of[store.PauseDevice]; n > 0 {
+		what = append(what, amount(n, "device"))
 	}
-	if len(what) > 0 {
-		are := " are paused"
-		if tasks+devices == 1 {
-			are = " is paused"
+	return append(list, Attention{What: strings.Join(what, " and ") + " are paused", Do: "retryd resume --task TASK --why …", Link: "/tasks"})
+}
+
+// taskName gives the task of a pause with its name, as far as that is known.
+func taskName(tasks []store.TaskRow, p store.Pause) string {
+	for _, t := range tasks {
+		if t.ProjectID == p.ProjectID && t.ID == p.TaskID {
+			return fmt.Sprintf("Task %q (%s)", t.Name, t.ID)
 		}
-		list = append(list, Attention{What: strings.Join(what, " and ") + are, Do: "retryd resume --task TASK --why …", Link: "/tasks"})
 	}
-	return list
+	return "Task " + p.TaskID
+}
+
+// refusedNow is the configuration that was not taken when the daemon was last to reload it.
+func refusedNow(s Status) []Attention {
+	if s.ReloadRefused == nil {
+		return nil
+	}
+	return []Attention{{
+		What: "The last reload was refused, at " + stamp(s.ReloadRefused.At) + "; the configuration before is in force: " + s.ReloadRefused.Why,
+		Do:   "mend it until retryd check has nothing against it; then retryd reload",
+	}}
 }
 
 // by says of a pause who made it, when and why.

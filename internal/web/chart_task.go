@@ -20,7 +20,7 @@ type part struct {
 // parts divides the sub-tasks of a task into kinds that do not overlap. The platform's counts and
 // the ledger's are from different moments, so none is taken for more than there is room for.
 func parts(t Task) (list []part) {
-	givenUp := lostOf(t.Ended)
+	givenUp, alone := notToCome(t.Ended, t.Targets)
 	left := max(t.Total, 0)
 	sofar := 0
 	take := func(class, name string, n int) {
@@ -33,7 +33,6 @@ func parts(t Task) (list []part) {
 	take("success", "succeeded", t.Success)
 	take("open", "open", t.Open)
 	take("lost", "given up", min(givenUp, t.Fail))
-	alone := leftAlone(t.Targets)
 	if iotda.TaskStatus(t.Status).Ending() || t.Gone != nil {
 		alone = t.Fail - givenUp - t.Open
 	}

@@ -66,7 +66,7 @@ func TestNumbersAndTimesAreEasyToRead(t *testing.T) {
 		[]string{number(0), number(-1), number(999), number(1000), number(-12345), number(1234567)})
 	require.Equal(t, []int{1, 2, 3, 4, 6, 8, 10, 30, 200}, []int{nice(1), nice(2), nice(3), nice(4), nice(5), nice(7), nice(9), nice(27), nice(101)})
 	for d, want := range map[time.Duration]string{0: "now", -4 * time.Second: "now", -70 * time.Second: "1 min ago", 3 * time.Hour: "in 3 h", -72 * time.Hour: "3 days ago"} {
-		require.Equal(t, want, ago(d))
+		require.Equal(t, want, Ago(d))
 	}
 	most, all, none := 0.9999, 1.0, 0.0
 	require.Equal(t, []string{"> 99.9 %", "100.0 %", "0.0 %", "–"}, []string{percent(&most), percent(&all), percent(&none), percent(nil)})

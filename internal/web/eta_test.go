@@ -67,3 +67,43 @@ func TestAnETAIsALineThroughTheLastDayOrSaysWhyThereIsNone(t *testing.T) {
 		})
 	}
 }
+
+// TestATargetIsNotWaitedForOnce although it was given up before a newer task took it over.
+func TestATargetIsNotWaitedForOnce(t *testing.T) {
+	for name, row := range map[string]struct {
+		ended, counts  map[string]int
+		givenUp, alone int
+	}{
+		"given up":                      {map[string]int{"exhausted": 3, "recovered": 9}, map[string]int{"exhausted": 3, "backoff": 1}, 3, 0},
+		"given up, then taken over":     {map[string]int{"exhausted": 3}, map[string]int{"superseded": 3}, 0, 3},
+		"some of either":                {map[string]int{"exhausted": 3, "permanent": 1}, map[string]int{"superseded": 2, "exhausted": 1, "permanent": 1, "excluded": 1}, 2, 3},
+		"forgiven since":                {map[string]int{"exhausted": 1}, map[string]int{"exhausted": 3, "excluded": 1}, 1, 1},
+		"closed as a whole since":       {map[string]int{"exhausted": 3}, map[string]int{"paused": 5}, 3, 0},
+		"never looked at one by one":    {map[string]int{"exhausted": 3}, nil, 3, 0},
+		"taken over, none is given up":  {nil, map[string]int{"superseded": 2}, 0, 2},
+		"nothing is known of its state": {nil, nil, 0, 0},
+	} {
+		givenUp, alone := notToCome(row.ended, row.counts)
+		require.Equal(t, [2]int{row.givenUp, row.alone}, [2]int{givenUp, alone}, name)
+	}
+}
+
+// TestWhatIsOpenAndHasSucceededIsNotThePlatformsOwn as far as its counts show.
+func TestWhatIsOpenAndHasSucceededIsNotThePlatformsOwn(t *testing.T) {
+	task := func(total, success, fail, recovered, open int) store.TaskRow {
+		return store.TaskRow{Task: store.Task{Total: total, Success: success, Fail: fail}, Open: open, Ended: map[string]int{"recovered": recovered}}
+	}
+	for name, row := range map[string]struct {
+		task store.TaskRow
+		own  float64
+	}{
+		"all are seen":                {task(100, 90, 10, 30, 0), 0.6},
+		"ten are not seen yet":        {task(100, 90, 10, 20, 10), 0.6},
+		"ten wait for their devices":  {task(100, 80, 10, 20, 10), 0.6},
+		"some of them do":             {task(100, 86, 10, 20, 10), 0.6},
+		"counts of different moments": {task(100, 10, 90, 9, 20), 0},
+	} {
+		own, _ := shares([]store.TaskRow{row.task})
+		require.InDelta(t, row.own, *own, 1e-9, name)
+	}
+}

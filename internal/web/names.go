@@ -78,9 +78,18 @@ func texts[T ~string](words []T) []string {
 	return mapped(words, func(word T) string { return string(word) })
 }
 
-// oneOf refuses a name that is none of those that there are.
+// oneOf refuses a name that is none of those that there are; an empty one names nothing.
 func oneOf(what, name string, there []string) error {
-	if name == "" || slices.Contains(there, name) {
+	if name == "" {
+		return nil
+	}
+	return thereIs(what, name, there)
+}
+
+// thereIs refuses a name that is none of those that there are. Whatever names something goes by it: what
+// there is not is said in one way.
+func thereIs(what, name string, there []string) error {
+	if slices.Contains(there, name) {
 		return nil
 	}
 	return refusal(http.StatusBadRequest, "there is no %s %q: %s", what, name, thereAre(there))
@@ -109,14 +118,7 @@ func thereAre(names []string) string {
 // NoPolicy is the error of a command for a policy that is not in its configuration, nil where it is: that
 // of the API.
 func NoPolicy(name string, policies []*policy.Policy) error {
-	if names := namesOf(policies); !slices.Contains(names, name) {
-		return noPolicy(name, names)
-	}
-	return nil
-}
-
-func noPolicy(name string, there []string) *Problem {
-	return refusal(http.StatusBadRequest, "there is no policy %q in the configuration: %s", name, thereAre(there))
+	return thereIs("policy", name, namesOf(policies))
 }
 
 func namesOf(policies []*policy.Policy) []string {

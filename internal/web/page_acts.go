@@ -31,22 +31,22 @@ func acts() template.FuncMap {
 		"pauseConnection": func(name string) act { return pausing("connection "+name, Scope{Connection: name}) },
 		"pausePolicy":     func(name string) act { return pausing("policy "+name, Scope{Policy: name}) },
 		"pauseTask": func(t Task) act {
-			return pausing("task "+called(t.Name, t.ID), Scope{Task: t.ID}).labelled("Pause task")
+			return pausing("task "+called(t.Name, t.ID), Scope{Task: t.ID, Project: t.ProjectID}).labelled("Pause task")
 		},
-		"pauseDevice": func(task, device string) act {
-			return pausing("device "+device+" in task "+task, Scope{Task: task, Devices: []string{device}})
+		"pauseDevice": func(project, task, device string) act {
+			return pausing("device "+device+" in task "+task, Scope{Task: task, Project: project, Devices: []string{device}})
 		},
 		"endPause":   endingPause,
 		"endHalt":    endingHalt,
 		"approve":    approving,
 		"revoke":     revoking,
-		"forgive":    func(task, device string) act { return forgiving(task, device) },
-		"forgiveAll": func(task string) act { return forgiving(task).labelled("Forgive all") },
-		"retry": func(task, device string) act {
-			return retrying(NewRetry{Task: task, Devices: []string{device}}, "device "+device+" in task "+task)
+		"forgive":    func(project, task, device string) act { return forgiving(project, task, device) },
+		"forgiveAll": func(t Task) act { return forgiving(t.ProjectID, t.ID).labelled("Forgive all") },
+		"retry": func(project, task, device string) act {
+			return retrying(NewRetry{Task: task, Project: project, Devices: []string{device}}, "device "+device+" in task "+task)
 		},
 		"retryAll": func(t Task) act {
-			return retrying(NewRetry{Task: t.ID, AllFailed: true}, "all that failed in task "+called(t.Name, t.ID)).labelled("Retry all")
+			return retrying(NewRetry{Task: t.ID, Project: t.ProjectID, AllFailed: true}, "all that failed in task "+called(t.Name, t.ID)).labelled("Retry all")
 		},
 		"sweep": sweeping,
 	}
@@ -101,7 +101,7 @@ func endingHalt(h Halt) act {
 func approving(t Task, policyHash string) act {
 	return act{
 		Label: "Approve", Title: "Approve task " + called(t.Name, t.ID), Method: http.MethodPost, Path: "/api/v1/approvals", Fields: "valid targets", Dry: true,
-		Body: asJSON(NewApproval{Task: t.ID, Policy: t.Policy, PolicyHash: policyHash}),
+		Body: asJSON(NewApproval{Task: t.ID, Project: t.ProjectID, Policy: t.Policy, PolicyHash: policyHash}),
 		Says: "Opens the task to its policy: what is due in it is retried from the next sweep on.",
 	}
 }
@@ -113,10 +113,10 @@ func revoking(a Approval) act {
 	}
 }
 
-func forgiving(task string, devices ...string) act {
+func forgiving(project, task string, devices ...string) act {
 	a := act{
 		Label: "Forgive", Title: "Forgive all that is given up in task " + task, Method: http.MethodPost, Path: "/api/v1/forgiveness", Dry: true,
-		Body: asJSON(NewForgiveness{Task: task, Devices: devices}),
+		Body: asJSON(NewForgiveness{Task: task, Project: project, Devices: devices}),
 		Says: "The counted attempts are 0 again: as many as the policy allows can follow.",
 	}
 	if len(devices) == 1 {
@@ -134,7 +134,7 @@ func retrying(body NewRetry, what string) act {
 
 func sweeping(policyName string) act {
 	return act{
-		Label: "Sweep", Title: "Sweep policy " + policyName + " now", Method: http.MethodPost, Path: "/api/v1/sweeps", Body: asJSON(NewSweep{Policies: []string{policyName}}),
+		Label: "Sweep", Title: "Sweep policy " + policyName + " now", Method: http.MethodPost, Path: "/api/v1/sweeps", Body: asJSON(NewSweep{Policies: []string{policyName}}), Dry: true,
 		Says: "The policy looks at its tasks now on each of its connections, and retries what is due, as at a tick.",
 	}
 }

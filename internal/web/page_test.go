@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -41,6 +42,24 @@ func TestAPageLoadsNothingFromElsewhereAndIsNotKept(t *testing.T) {
 		require.Empty(t, inline.FindAllString(text, -1), name)
 		require.NotContains(t, text, "ZgotmplZ", name)
 	}
+}
+
+// TestAButtonNamesTheProjectOfItsTask: another project may have a task of that id.
+func TestAButtonNamesTheProjectOfItsTask(t *testing.T) {
+	s := siteFor(t, ann)
+	s.week()
+	bodies := regexp.MustCompile(`data-body="([^"]*)"`)
+	of := 0
+	for name, path := range places() {
+		_, text := s.read(path)
+		for _, body := range bodies.FindAllStringSubmatch(text, -1) {
+			if body := html.UnescapeString(body[1]); strings.Contains(body, `"task":`) {
+				require.Contains(t, body, `"project":"`+project+`"`, name)
+				of++
+			}
+		}
+	}
+	require.Greater(t, of, 10)
 }
 
 func TestAFileOfThePageIsKeptForEverUnderTheNameOfWhatIsInIt(t *testing.T) {

@@ -30,11 +30,11 @@ func (v *view) When(at any) *instant {
 	if t.Year() != v.Now.Year() {
 		text = t.Format("2 Jan 2006 15:04")
 	}
-	return &instant{Machine: t.Format(time.RFC3339), Text: text, Full: t.Format("Monday 2006-01-02 15:04:05") + " UTC", Ago: ago(t.Sub(v.Now))}
+	return &instant{Machine: t.Format(time.RFC3339), Text: text, Full: t.Format("Monday 2006-01-02 15:04:05") + " UTC", Ago: Ago(t.Sub(v.Now))}
 }
 
-// ago says how far from now something is.
-func ago(d time.Duration) string {
+// Ago says how far from now something is: on pages, and in what commands print.
+func Ago(d time.Duration) string {
 	far := d.Abs()
 	var text string
 	switch {

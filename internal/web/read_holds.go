@@ -36,7 +36,7 @@ func requestOf(r store.Request) Request {
 	request := Request{
 		ID: r.ID, Kind: string(r.Kind), State: string(r.State), Policy: r.Policy, Connection: r.Connection, ProjectID: r.ProjectID, TaskID: r.TaskID,
 		Who: r.Who, Why: r.Why, At: r.At, Ended: moment(r.EndedAt),
-		Result: Outcome{Targets: r.Result.Targets, Sent: r.Result.Sent, Problems: r.Result.Problems},
+		Result: Outcome{Targets: r.Result.Targets, Sent: r.Result.Sent, Capped: r.Result.Capped, Problems: r.Result.Problems},
 	}
 	for _, left := range r.Result.Left {
 		request.Result.Left = append(request.Result.Left, Left(left))

@@ -88,6 +88,6 @@ func (s *server) actions(ctx context.Context, f store.ActionFilter, p store.Page
 func actionOf(a store.ActionRow) Action {
 	return Action{
 		ID: a.ID, At: a.At, Who: a.Who, From: a.Source, What: a.What, Subject: a.Subject, Why: a.Why, Policy: a.Policy, Connection: a.Connection,
-		ProjectID: a.ProjectID, TaskID: a.TaskID, DeviceID: a.DeviceID,
+		ProjectID: a.ProjectID, TaskID: a.TaskID, DeviceID: a.DeviceID, Outcome: a.Outcome,
 	}
 }

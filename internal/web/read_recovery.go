@@ -45,12 +45,14 @@ func (s *server) recoveryOf(ctx context.Context, since time.Time, tasks []store.
 }
 
 // shares gives which part of all sub-tasks the platform brought to success, and which part has
-// come to it; nil where there are none.
+// come to it; nil where there are none. What was retried and has succeeded is open until it is seen: of the open
+// attempts, as many as are not in motion on the platform count as retryd's.
 func shares(tasks []store.TaskRow) (platform, all *float64) {
 	total, success, ours := 0, 0, 0
 	for _, t := range tasks {
 		total, success = total+t.Total, success+t.Success
-		ours += min(t.Ended[string(policy.Recovered)], t.Success)
+		motion := max(t.Total-t.Success-t.Fail, 0)
+		ours += min(t.Ended[string(policy.Recovered)]+max(t.Open-motion, 0), t.Success)
 	}
 	if total == 0 {
 		return nil, nil

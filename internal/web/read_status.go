@@ -20,6 +20,9 @@ func (s *server) status(ctx context.Context) (Status, error) {
 		Version: s.Version, Now: k.now, Ledger: s.Store.Where(), ConfigHash: k.config.Hash, Observe: s.Scheduler != nil && s.Scheduler.Observing(),
 		Policies: k.policyRows(d), Pauses: mapped(k.pauses, pauseOf), Halts: mapped(k.halts, haltOf),
 	}
+	if s.Refused != nil {
+		out.ReloadRefused = s.Refused()
+	}
 	if out.Policies == nil {
 		out.Policies = []Policy{}
 	}

@@ -52,7 +52,10 @@ func (s *server) eta(ctx context.Context, k known, t store.TaskRow, held Task) (
 	if held.Held != "" && held.Held != string(policy.OutsideWindow) { // windows are in the rate of a day already
 		f.held = plainly(held.Held) + " (" + held.HeldBy + ")"
 	}
-	f.givenUp, f.alone = lostOf(t.Ended), leftAlone(t.Counts)
+	f.givenUp, f.alone = notToCome(t.Ended, t.Counts)
+	if t.Detail == policy.Perhaps { // the next sweep finds out
+		f.alone = t.Counts[string(policy.Excluded)]
+	}
 	var err error
 	f.past, err = s.Store.TaskProgress(ctx, t.ProjectID, t.ID, k.now.Add(-etaOver))
 	return f.eta(k.now), err
@@ -64,6 +67,16 @@ func lostOf(ends map[string]int) (n int) {
 		n += ends[end]
 	}
 	return n
+}
+
+// notToCome is how many targets are given up, and how many are left alone. One that a newer task took over when
+// it had been given up has that verdict, and its end still: it is one of the latter only.
+func notToCome(ended, counts map[string]int) (givenUp, alone int) {
+	givenUp, alone = lostOf(ended), leftAlone(counts)
+	if alone > 0 {
+		givenUp = min(givenUp, lostOf(counts))
+	}
+	return givenUp, alone
 }
 
 // leftAlone is how many targets their task is not to upgrade, of those by reason.

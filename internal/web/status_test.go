@@ -118,7 +118,7 @@ func TestAttentionNamesTheWorstFirst(t *testing.T) {
 	require.Equal(t, []string{
 		"2 connections are down (prod, edge): auth, HTTP 401, since 2026-03-01T18:00:00Z | check the key",
 		"Policy nightly is paused, by ann since 2026-03-01T18:00:00Z: network works | retryd resume --policy nightly --why …",
-		"1 task is paused | retryd resume --task TASK --why …",
+		`Task "fw 2.1" (5f2bc5a1b2c3d4e5f6a7b8c9) is paused, by ann since 2026-03-01T18:00:00Z: network works | retryd resume --task 5f2bc5a1b2c3d4e5f6a7b8c9 --why …`,
 		"1 device in 1 task is given up: 1 exhausted | see which and why: retryd targets --is exhausted",
 	}, r.attention(), "sweeps that failed for a connection that is down are no news, and what is down awaits no approval")
 
@@ -148,7 +148,9 @@ func TestNothingConfiguredReadsWellToo(t *testing.T) {
 	r := reading(t)
 	r.config = &config.Config{Hash: "none"}
 	s := r.status()
-	require.Empty(t, s.Attention)
+	require.Len(t, s.Attention, 2)
+	require.Contains(t, s.Attention[0].What, "No retryd runs with this ledger")
+	require.Contains(t, s.Attention[1].What, "The configuration cannot be used as it is", "no whole one is without connections")
 	require.NotNil(t, s.Connections)
 	require.NotNil(t, s.Policies)
 }

@@ -23,20 +23,28 @@ type Problem struct { //nolint:errname // an answer first, an error by the way
 
 // Status is the overview: what goes on, and what holds it up.
 type Status struct {
-	Version     string       `json:"version"`
-	Now         time.Time    `json:"now"` // on the ledger's clock
-	Ledger      string       `json:"ledger"`
-	ConfigHash  string       `json:"config_hash"`
-	Observe     bool         `json:"observe,omitempty"` // the daemon that answers runs with --observe: it sends nothing, whatever the policies say
-	Replicas    []Replica    `json:"replicas"`          // that are alive
-	Connections []Connection `json:"connections"`
-	Policies    []Policy     `json:"policies"` // a row for each policy on each of its connections
-	Pauses      []Pause      `json:"pauses"`
-	Halts       []Halt       `json:"halts"`
-	Awaiting    int          `json:"awaiting_approval"` // tasks
-	Open        int          `json:"open_attempts"`
-	Recovery    Recovery     `json:"recovery"` // of the last 7 days
-	Attention   []Attention  `json:"attention"`
+	Version    string    `json:"version"`
+	Now        time.Time `json:"now"` // on the ledger's clock
+	Ledger     string    `json:"ledger"`
+	ConfigHash string    `json:"config_hash"`
+	Observe    bool      `json:"observe,omitempty"` // the daemon that answers runs with --observe: it sends nothing, whatever the policies say
+	// ReloadRefused is of the last reload by the daemon that answers; absent = it was taken, or there was none.
+	ReloadRefused *Refusal     `json:"reload_refused,omitempty"`
+	Replicas      []Replica    `json:"replicas"` // that are alive
+	Connections   []Connection `json:"connections"`
+	Policies      []Policy     `json:"policies"` // a row for each policy on each of its connections
+	Pauses        []Pause      `json:"pauses"`
+	Halts         []Halt       `json:"halts"`
+	Awaiting      int          `json:"awaiting_approval"` // tasks
+	Open          int          `json:"open_attempts"`
+	Recovery      Recovery     `json:"recovery"` // of the last 7 days
+	Attention     []Attention  `json:"attention"`
+}
+
+// Refusal is a configuration that a daemon did not take: the one before is in force.
+type Refusal struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"` // each problem in a line
 }
 
 // Attention is something that a person should look at, the worst first.
@@ -203,6 +211,7 @@ type Action struct {
 	ProjectID  string    `json:"project_id,omitempty"`
 	TaskID     string    `json:"task_id,omitempty"`
 	DeviceID   string    `json:"device_id,omitempty"`
+	Outcome    string    `json:"outcome,omitempty"` // what retries that were asked for have come to
 }
 
 // Pause holds back retries until it ends.
@@ -333,7 +342,7 @@ type Request struct {
 type Outcome struct {
 	Targets  map[string]int `json:"targets,omitempty"` // by verdict
 	Sent     map[string]int `json:"sent,omitempty"`    // attempts by answer
-	Capped   map[string]int `json:"capped,omitempty"`  // targets by the limit that would hold them back; in a dry run
+	Capped   map[string]int `json:"capped,omitempty"`  // targets by the limit that held them back
 	Left     []Left         `json:"left,omitempty"`    // named targets that were not retried, at most 1000
 	Problems []string       `json:"problems,omitempty"`
 }
@@ -343,91 +352,4 @@ type Left struct {
 	DeviceID string `json:"device_id"`
 	Reason   string `json:"reason"`
 	Detail   string `json:"detail,omitempty"`
-}
-
-// What POSTs send. Each may have dry_run: then nothing is changed, and the answer says what would.
-
-// NewPause asks for pauses: of all, of a connection, of a policy, of a task, or of devices in a
-// task.
-type NewPause struct {
-	Scope
-	Until  *time.Time `json:"until,omitempty"` // absent = until it is ended
-	Why    string     `json:"why"`
-	DryRun bool       `json:"dry_run,omitempty"`
-}
-
-// Scope names what is paused, or forgiven: exactly one of the first four. Tasks are named by id,
-// or by name where only one has it.
-type Scope struct {
-	All        bool     `json:"all,omitempty"`
-	Connection string   `json:"connection,omitempty"`
-	Policy     string   `json:"policy,omitempty"`
-	Task       string   `json:"task,omitempty"`
-	Project    string   `json:"project,omitempty"` // of the task, where several have one of its id or name
-	Devices    []string `json:"devices,omitempty"` // of the task
-}
-
-// Paused is the answer: the pauses, and what they cannot call back.
-type Paused struct {
-	Items    []Pause  `json:"items"`
-	Accepted int      `json:"accepted"` // targets whose retries the platform has taken already
-	Which    []string `json:"which"`    // at most 20 of them: device in task
-	Unknown  []string `json:"unknown"`  // devices of which no attempt was ever made: perhaps misspelt
-	DryRun   bool     `json:"dry_run,omitempty"`
-}
-
-// Resumed is the answer to the end of pauses and halts.
-type Resumed struct {
-	Pauses []Pause `json:"pauses"`
-	Halts  []Halt  `json:"halts"`
-	DryRun bool    `json:"dry_run,omitempty"`
-}
-
-// NewApproval approves a task.
-type NewApproval struct {
-	Task       string     `json:"task"`
-	Project    string     `json:"project,omitempty"`     // needed where tasks of several could be meant
-	Policy     string     `json:"policy,omitempty"`      // needed where several could be meant
-	PolicyHash string     `json:"policy_hash,omitempty"` // that was looked at: another one is refused
-	Targets    int        `json:"targets,omitempty"`     // at most; 0 = any number
-	Until      *time.Time `json:"until,omitempty"`       // absent = 7 days
-	Why        string     `json:"why"`
-	DryRun     bool       `json:"dry_run,omitempty"`
-}
-
-// NewForgiveness lets targets begin anew: their counted attempts are 0 again.
-type NewForgiveness struct {
-	Task    string   `json:"task"`
-	Project string   `json:"project,omitempty"` // needed where tasks of several could be meant
-	Devices []string `json:"devices,omitempty"` // none = all that are Is
-	Is      string   `json:"is,omitempty"`      // exhausted, expired or permanent; empty = each of them
-	Why     string   `json:"why"`
-	DryRun  bool     `json:"dry_run,omitempty"`
-}
-
-// Forgiven is the answer.
-type Forgiven struct {
-	Count   int      `json:"count"`
-	Devices []string `json:"devices"` // at most 1000
-	Left    []Left   `json:"left"`    // named, and not forgiven; at most 1000
-	DryRun  bool     `json:"dry_run,omitempty"`
-}
-
-// NewRetry asks for retries by hand.
-type NewRetry struct {
-	Task       string   `json:"task"`
-	Project    string   `json:"project,omitempty"` // needed where tasks of several could be meant
-	Devices    []string `json:"devices,omitempty"`
-	AllFailed  bool     `json:"all_failed,omitempty"` // instead of devices
-	PastWindow bool     `json:"past_window,omitempty"`
-	PastLimit  bool     `json:"past_limit,omitempty"`
-	PastMax    bool     `json:"past_max,omitempty"`
-	Why        string   `json:"why"`
-	DryRun     bool     `json:"dry_run,omitempty"`
-}
-
-// NewSweep asks for sweeps now.
-type NewSweep struct {
-	Policies []string `json:"policies,omitempty"` // none = all
-	Why      string   `json:"why,omitempty"`
 }

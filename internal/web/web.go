@@ -24,6 +24,8 @@ type Options struct {
 	// Perform performs requests before they are answered, where no daemon does; nil = whoever drives
 	// their connections performs them, and is woken. No requests and no error = somebody else will.
 	Perform func(context.Context, ...store.Request) ([]store.Request, error)
+	// Refused is the configuration that was not taken at the last reload, nil if it was; nil = nothing is reloaded.
+	Refused func() *Refusal
 	// Caller says who asks. It is asked at each request.
 	Caller func(*http.Request) Caller
 }

@@ -185,23 +185,28 @@ function effects(said) {
   for (const h of said.halts || []) lines.push("Ends a halt of policy " + h.policy + " since " + h.at);
   if ("policy_hash" in said) lines.push("Valid until " + said.until + ", for " + (said.targets ? "at most " + several(said.targets, "target") : "any number of targets") + ", while policy " + said.policy + " is as it is now.");
   if ("count" in said) lines.push(said.count ? several(said.count, "target") + ": " + names(said.devices || [], said.count) : "No target.");
+  if ((said.going || []).length) lines.push("Not given up, and retried without this too: " + names(said.going, said.going.length));
   if (said.result) lines.push(...outcome(said));
-  const left = said.left || (said.result && said.result.left) || [];
-  if (left.length) {
-    lines.push("Left as they are: " + several(left.length, "target") + ".");
-    for (const l of left.slice(0, 5)) lines.push(l.device_id + ": " + l.reason.replaceAll("_", " ") + (l.detail ? ", " + l.detail : ""));
-  }
-  return lines;
+  for (const r of (said.items || []).filter((item) => item.kind === "sweep")) lines.push("Policy " + r.policy + " on " + r.connection + ". What that comes to is what retryd plan shows.");
+  return lines.concat(leftOf(said.left || []));
+}
+
+// leftOf says which targets are left as they are, and why.
+function leftOf(left) {
+  if (!left.length) return [];
+  const why = (l) => l.device_id + ": " + l.reason.replaceAll("_", " ") + (l.detail ? ", " + l.detail : "");
+  return ["Left as they are: " + several(left.length, "target") + "."].concat(left.slice(0, 5).map(why));
 }
 
 // outcome says what came, or would come, of work that was asked for.
 function outcome(request) {
   const list = (counts) => Object.entries(counts).map(([name, n]) => n + " " + name.replaceAll("_", " ")).join(", ");
-  const { targets, sent, problems } = request.result;
+  const { targets, sent, capped, left, problems } = request.result;
   const lines = [];
   if (targets) lines.push("Targets by verdict: " + (list(targets) || "none"));
+  if (capped) lines.push("Held back by a limit: " + list(capped));
   if (sent) lines.push("Sent: " + (list(sent) || "nothing"));
-  return lines.concat(problems || []);
+  return lines.concat(leftOf(left || []), problems || []);
 }
 
 // watch tells what becomes of work that was asked for, as long as that is a matter of seconds.
