@@ -21,7 +21,7 @@ demo: ## watch a failing fleet recover
 
 .PHONY: build
 build: ## build bin/retryd
-	CGO_ENABLED=0 go build -trimpath -o bin/retryd ./cmd/retryd
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -o bin/retryd ./cmd/retryd
 
 .PHONY: cross
 cross: ## build for every platform that a release is made for, and throw it away
@@ -76,7 +76,7 @@ test: ## run all tests, with the race detector
 	@command -v promtool >/dev/null && command -v prometheus-alertmanager >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && RUNLEVEL=1 apt-get install -y -q --no-install-recommends prometheus prometheus-alertmanager; } || \
 		echo "without a Prometheus and an Alertmanager the tests of rules and dashboards are left out (Debian: apt-get install prometheus prometheus-alertmanager)" >&2
 	go vet ./...
-	go test -race $(NO_RACE_IN_SQLITE) -count=1 -timeout 12m ./...
+	go test -race $(NO_RACE_IN_SQLITE) -count=1 -timeout 20m ./...
 
 .PHONY: lint
 lint: ## check format, modules and style
@@ -93,6 +93,18 @@ vuln: ## look for known vulnerabilities in what is called; asks VULN_DB (vuln.go
 .PHONY: bench
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-build
+bench-build:
+	CGO_ENABLED=0 go build -o dist/bench/bench ./bench
+
+.PHONY: bench-compare
+bench-compare: bench-build ## measure retryd against the official SDK and bare net/http: BENCH="--failing=30000 --runs=3" (1 min)
+	dist/bench/bench compare $(BENCH)
+
+# The others: make bench-scale, -few, -rate, -ledger, -idle, -connections, -replicas; docs/scaling.md has what they came to.
+bench-%: bench-build
+	dist/bench/bench $* $(BENCH)
 
 .PHONY: pictures
 pictures: ## take pictures of every page, in light, dark and on a phone, into dist/pictures
