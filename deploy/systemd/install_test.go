@@ -45,11 +45,15 @@ func TestMakeInstallPutsEverythingInItsPlace(t *testing.T) {
 	require.Equal(t, read(t, "retryd.service"), read(t, destination+"/usr/lib/systemd/system/retryd.service"))
 	require.Equal(t, read(t, "../../configs/retryd.schema.json"), read(t, destination+"/usr/share/retryd/retryd.schema.json"))
 
-	// The configuration is whole, but for the keys of whoever installs it.
+	// The configuration is whole, but for the instance and the keys of whoever installs it.
 	program, file, keys := destination+"/usr/bin/retryd", destination+"/etc/retryd/retryd.yaml", t.TempDir()
 	out, err := run(t, []string{"CREDENTIALS_DIRECTORY=" + keys}, program, "check", file)
 	require.Error(t, err, "it is not mistaken for one that works")
 	require.Contains(t, out, "retryd.access_key: no such file")
+	require.Contains(t, out, "endpoint is to be filled in")
+	require.Contains(t, out, "project_id is to be filled in")
+	fill := strings.NewReplacer("<endpoint>", "https://9bc34d7e5a.st1.iotda-app.cn-north-4.myhuaweicloud.com", "<project_id>", "0123456789abcdef0123456789abcdef")
+	require.NoError(t, os.WriteFile(file, []byte(fill.Replace(read(t, file))), 0o600))
 	for _, name := range []string{"retryd.access_key", "retryd.secret_key"} {
 		require.NoError(t, os.WriteFile(filepath.Join(keys, name), []byte("x\n"), 0o600))
 	}

@@ -157,7 +157,8 @@ func TestTheProgramRunsWithNothingAroundIt(t *testing.T) {
 // The image has no zones and no authorities but those in the program.
 func TestZonesAndAuthoritiesAreInTheProgram(t *testing.T) {
 	c := theContainer(t)
-	c.configure(t, map[string]string{"retryd.yaml": string(read(t, root, "deploy/container/config/retryd.yaml")) +
+	fill := strings.NewReplacer("<endpoint>", "https://9bc34d7e5a.st1.iotda-app.cn-north-4.myhuaweicloud.com", "<project_id>", "0123456789abcdef0123456789abcdef")
+	c.configure(t, map[string]string{"retryd.yaml": fill.Replace(string(read(t, root, "deploy/container/config/retryd.yaml"))) +
 		"    time_zone: Asia/Shanghai\n    windows: [{start: \"0 1 * * *\", duration: 4h}]\n"})
 	secrets := folderOf(t, 65532)
 	for _, name := range []string{"access_key", "secret_key"} {

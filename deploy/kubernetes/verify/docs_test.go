@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	core "k8s.io/api/core/v1"
 )
 
 func TestTheDocumentBuildsWithEveryArgumentOfTheDockerfile(t *testing.T) {
@@ -38,4 +39,15 @@ func TestTheDocumentNamesWhatNeedsARestart(t *testing.T) {
 	for _, key := range []string{"TLS on or off", "`http2`", "`rate_limit`"} {
 		require.Contains(t, part, key)
 	}
+}
+
+func TestTheDocumentsValuesAreTakenAndTheirAddressesAreToBeFilledIn(t *testing.T) {
+	_, values, found := strings.Cut(string(read(t, root, "docs/installing-kubernetes.md")), "```yaml\n# values.yaml\n")
+	require.True(t, found)
+	values, _, _ = strings.Cut(values, "```")
+	require.Contains(t, values, "endpoint: <endpoint> ")
+	require.Contains(t, values, "project_id: <project_id> ")
+	o, err := render(t, values)
+	require.NoError(t, err)
+	require.Contains(t, get[core.ConfigMap](t, o, "ConfigMap/retryd").Data["retryd.yaml"], "<endpoint>")
 }

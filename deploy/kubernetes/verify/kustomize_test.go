@@ -62,3 +62,13 @@ func TestTheBaseRunsWhatTheChartRuns(t *testing.T) {
 	require.NotEmpty(t, policy.PodSelector.MatchLabels, "it would isolate every pod of the namespace")
 	require.Subset(t, charted.PodSelector.MatchLabels, policy.PodSelector.MatchLabels)
 }
+
+// An example that could be applied as it is would call whoever has that address.
+func TestTheKustomizationsAddressesAreToBeFilledIn(t *testing.T) {
+	for _, folder := range []string{base, example} {
+		text := get[core.ConfigMap](t, build(t, folder), "ConfigMap/retryd").Data["retryd.yaml"]
+		require.Contains(t, text, "\n    endpoint: <endpoint>\n", folder)
+		require.Contains(t, text, "\n    project_id: <project_id>\n", folder)
+		require.NotContains(t, text, "myhuaweicloud.com", folder)
+	}
+}
