@@ -95,6 +95,11 @@ func (s *Store) file(ctx context.Context) error {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && (!s.o.Create || s.o.Join) {
 		return fmt.Errorf("ledger %s: %w", path, ErrNoLedger)
 	}
+	if s.o.Create && !s.o.ReadOnly && !s.o.Join { // a volume that is nobody's yet
+		if err := tryFolder(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("ledger %s: %w", path, err)
+		}
+	}
 	if err := mayOpen(path, !s.o.ReadOnly); err != nil {
 		return fmt.Errorf("ledger %w", err)
 	}
