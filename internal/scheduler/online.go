@@ -60,10 +60,8 @@ func (t *taskSweep) reckon(rest []*target, room, looked, online, rows int) (need
 }
 
 // left gives how many rows of the task the sweep has not decided about.
-func (t *taskSweep) left() (n int) {
-	for _, status := range t.p.Targets.Statuses {
-		n += t.task.Progress.Of(status)
-	}
+func (t *taskSweep) left() int {
+	n := t.failing(t.task)
 	if t.hand.names() {
 		n = len(t.hand.order.Devices)
 	}

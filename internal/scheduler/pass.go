@@ -25,7 +25,7 @@ var settledFor = map[policy.Reason]bool{
 // read last, and nothing has changed since.
 func (t *taskSweep) passed() bool {
 	last, ok := t.unread[t.task.ID]
-	if !ok || t.dry != nil || t.hand != nil || last.Pass.As != t.began || last.Policy != t.p.Name || last.Connection != t.name {
+	if !ok || last.Pass.As != t.began || last.Policy != t.p.Name || last.Connection != t.name {
 		return false
 	}
 	t.books.Lock()
@@ -67,20 +67,20 @@ func (t *taskSweep) noteUntil(targets []target) {
 	}
 }
 
-// passNow gives what the next sweep may go by. Where another number of sub-tasks was read than the task's
-// progress has, some were missed. The caller holds t.books.
-func (t *taskSweep) passNow(as string) store.Pass {
-	if t.pass.As != "" { // it was not read this time: its day goes on
-		t.pass.After = t.known[t.task.ID].Changes
-		return t.pass
+// passNow gives what the next sweep may go by, once the task is done with. Where another number of sub-tasks
+// was read than the task's progress has, some were missed.
+func (t *taskSweep) passNow(closed policy.Reason) store.Pass {
+	p := t.pass // it was not read this time: its day goes on
+	if p.As == "" {
+		if closed != "" || t.unsettled || t.p.Targets.Mode == policy.TargetsAll || t.left() != 0 || t.standsAs() != t.began {
+			return store.Pass{}
+		}
+		p = store.Pass{As: t.began, Until: t.o.Store.Now().Add(passFor)}
+		if !t.until.IsZero() && t.until.Before(p.Until) {
+			p.Until = t.until
+		}
 	}
-	if as != t.began || t.rows != t.failing(t.task) || t.unsettled || t.closedBy[t.task.ID] != "" || t.hand != nil || t.p.Targets.Mode == policy.TargetsAll {
-		return store.Pass{}
-	}
-	p := store.Pass{As: as, Until: t.o.Store.Now().Add(passFor), After: t.known[t.task.ID].Changes}
-	if !t.until.IsZero() && t.until.Before(p.Until) {
-		p.Until = t.until
-	}
+	p.After = t.known[t.task.ID].Changes
 	return p
 }
 

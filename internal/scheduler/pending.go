@@ -111,21 +111,22 @@ func (t *taskSweep) usage(ctx context.Context) (policy.Usage, error) {
 
 // anyOrder tells whether the tasks may be swept in any order, several at a time: whatever is due in them,
 // limits have room for all of it, or for none, and no device can be due in two of them. Else the newest
-// comes first, as a plan shows it. targets is how many they have at most.
-func (w *sweep) anyOrder(ctx context.Context, tasks []iotda.Task, targets int) (bool, error) {
+// comes first, as a plan shows it. targets is how many they have at most. Where the ledger cannot tell, each
+// of them meets its error too.
+func (w *sweep) anyOrder(ctx context.Context, tasks []iotda.Task, targets int) bool {
 	another := func(t iotda.Task) bool { return t.Type != tasks[0].Type }
 	if w.p.Tasks.Superseded != policy.SupersededSkip || slices.ContainsFunc(tasks, another) {
-		return false, nil
+		return false
 	}
 	if w.dry != nil || w.hand != nil || w.p.Targets.Mode == policy.TargetsAll || w.past.Mode(w.p) == policy.ModeObserve {
-		return false, nil
+		return false
 	}
 	limits := &policy.Policy{Limits: w.p.Limits}
 	limits.Limits.Ramp = policy.Ramp{} // it is of each task
 	u, err := w.ledger().Usage(ctx, store.Scope{ProjectID: w.client.ProjectID(), Policy: w.p.Name, Connection: w.name}, limits, w.at)
 	if err != nil {
-		return false, err
+		return false
 	}
 	allowed, _ := limits.Allowance(policy.Usage{Claimed: u.Claimed, InFlight: u.InFlight, ApprovalCap: -1})
-	return allowed == 0 || allowed >= targets, nil
+	return allowed == 0 || allowed >= targets
 }

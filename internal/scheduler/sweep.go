@@ -87,6 +87,9 @@ func (w *sweep) run(ctx context.Context) *Report {
 	if err == nil {
 		err = w.recall(ctx)
 	}
+	if err == nil && w.dry == nil { // a plan shows each target
+		w.unread, err = w.ledger().Passed(ctx, w.client.ProjectID())
+	}
 	if err != nil {
 		w.countDown(ctx, err)
 		return w.finish(ctx, tick, r, err)
@@ -103,10 +106,7 @@ func (w *sweep) recall(ctx context.Context) (err error) {
 	if w.firstSeen, err = w.ledger().FirstSeen(ctx, w.p.Name, w.name); err != nil {
 		return err
 	}
-	if w.known, err = w.knownTasks(ctx); err != nil {
-		return err
-	}
-	w.unread, err = w.ledger().Passed(ctx, w.client.ProjectID())
+	w.known, err = w.knownTasks(ctx)
 	return err
 }
 
@@ -169,7 +169,7 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 	for i, t := range left {
 		if !anyOrder { // only then is there more than one
 			_ = several.Wait()
-			anyOrder = w.inAnyOrder(ctx, left[i:], open)
+			anyOrder = w.anyOrder(ctx, left[i:], open)
 		}
 		open -= w.failing(t)
 		several.Go(func() error {
@@ -203,11 +203,6 @@ func (w *sweep) tasks(ctx context.Context, l *listing, r *Report) {
 // tasksAtOnce is how many tasks are swept at the same time where their order does not matter: with less
 // than a wave in each, one after the other would leave most of a connection's calls unused.
 const tasksAtOnce = 8
-
-func (w *sweep) inAnyOrder(ctx context.Context, tasks []iotda.Task, targets int) bool {
-	free, err := w.anyOrder(ctx, tasks, targets)
-	return free && err == nil // each of them meets the error too
-}
 
 // failing gives how many of the task's targets may be due.
 func (w *sweep) failing(t iotda.Task) (n int) {

@@ -59,7 +59,7 @@ func (t *taskSweep) run(ctx context.Context) error {
 			continue
 		}
 		t.o.Watch(Event{Kind: Reading, Connection: t.name, Policy: t.p.Name, TaskID: t.task.ID, TaskName: t.task.Name, Total: t.task.Progress.Of(status)})
-		if err := t.status(ctx, status); err != nil || t.isClosed() {
+		if err := t.status(ctx, status); err != nil || t.closedAs() != "" {
 			return err
 		}
 	}
@@ -94,28 +94,27 @@ func (t *taskSweep) count(targets []target) {
 	}
 }
 
-func (t *taskSweep) isClosed() bool {
+// closedAs says why the task is closed as a whole; empty if it is not.
+func (t *taskSweep) closedAs() policy.Reason {
 	t.books.Lock()
 	defer t.books.Unlock()
-	return t.closedBy[t.task.ID] != ""
+	return t.closedBy[t.task.ID]
 }
 
 // keep has the ledger know how the task's targets stand. What was only looked at in the list costs no
 // transaction of its own: there may be hundreds of such tasks.
 func (t *taskSweep) keep(ctx context.Context) error {
-	as := t.standsAs()
-	t.books.Lock()
-	closed := t.closedBy[t.task.ID]
+	closed := t.closedAs()
 	if t.dry != nil || closed == policy.OtherPolicy {
-		t.books.Unlock()
 		return nil
 	}
+	pass := t.passNow(closed)
+	t.books.Lock()
 	t.unkept = append(t.unkept, store.TaskCounts{
-		TaskID: t.task.ID, Policy: t.p.Name, Connection: t.name, Counts: addTo(map[string]int{}, t.counts), Limits: t.limits, Detail: t.detail,
-		Pass: t.passNow(as),
+		TaskID: t.task.ID, Policy: t.p.Name, Connection: t.name, Counts: addTo(map[string]int{}, t.counts), Limits: t.limits, Detail: t.detail, Pass: pass,
 	})
 	t.books.Unlock()
-	if closed != "" {
+	if closed != "" || t.pass.As != "" {
 		return nil
 	}
 	return t.keepCounts(ctx)

@@ -68,13 +68,9 @@ func alike(answers []Answer) (groups [][]Answer) {
 
 // answer writes answers that say the same.
 func answer(ctx context.Context, tx *tx, projectID, taskID string, answers []Answer) (changed []Answer, err error) {
-	claimed := make([]Claimed, len(answers))
+	keys := make([]claimRow, len(answers))
 	for i, a := range answers {
-		claimed[i] = a.Claimed
-	}
-	keys, err := keysOf(claimed)
-	if err != nil {
-		return nil, err
+		keys[i] = rowOfClaim(a.Claimed)
 	}
 	a := answers[0]
 	set, args := `state = ?, answered_at = ?, code = ?, text = ?, request_id = ?`, []any{a.State, micros(a.AnsweredAt), a.Code, a.Text, a.RequestID}
@@ -82,15 +78,17 @@ func answer(ctx context.Context, tx *tx, projectID, taskID string, answers []Ans
 		set, args = set+`, settled_at = ?, rule = ?, class = ?`, append(args, micros(a.AnsweredAt), a.Cause.Name, a.Cause.Class)
 	}
 	of := map[Claimed]attemptOf{}
-	err = each(ctx, tx, func(rows *sql.Rows) error {
-		var c Claimed
-		var by attemptOf
-		err := rows.Scan(&c.DeviceID, &c.N, &by.policy, &by.connection, &by.weight)
-		of[c] = by
-		return err
-	}, `UPDATE attempts SET `+set+` WHERE (project_id, task_id, device_id, n) IN
-			(SELECT CAST(? AS TEXT), CAST(? AS TEXT), value ->> 'd', CAST(value ->> 'n' AS BIGINT) FROM @each) AND state = 'claimed'
-		RETURNING device_id, n, policy, connection, weight`, append(args, projectID, taskID, keys)...)
+	err = forRows(keys, func(rows string) error {
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var c Claimed
+			var by attemptOf
+			err := r.Scan(&c.DeviceID, &c.N, &by.policy, &by.connection, &by.weight)
+			of[c] = by
+			return err
+		}, `UPDATE attempts SET `+set+` WHERE (project_id, task_id, device_id, n) IN
+				(SELECT CAST(? AS TEXT), CAST(? AS TEXT), value ->> 'd', CAST(value ->> 'n' AS BIGINT) FROM @each) AND state = 'claimed'
+			RETURNING device_id, n, policy, connection, weight`, append(args, projectID, taskID, rows)...)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -111,22 +109,29 @@ type attemptOf struct {
 	weight             int
 }
 
+// ofDevices selects targets of one task, by what devicesOf gives.
+const ofDevices = ` WHERE project_id = ? AND task_id = ? AND device_id IN (@list)`
+
+func devicesOf(answers []Answer) (string, error) {
+	devices := make([]string, len(answers))
+	for i, a := range answers {
+		devices[i] = a.DeviceID
+	}
+	return list(devices)
+}
+
 // answerTargets writes to the targets what came of their attempts: answers that say the same.
 func answerTargets(ctx context.Context, tx *tx, projectID, taskID string, answers []Answer, of map[Claimed]attemptOf) error {
 	if len(answers) == 0 {
 		return nil
 	}
-	a, devices := answers[0], make([]string, len(answers))
-	for i, one := range answers {
-		devices[i] = one.DeviceID
-	}
-	wanted, err := list(devices)
+	a := answers[0]
+	wanted, err := devicesOf(answers)
 	if err != nil {
 		return err
 	}
-	const where = ` WHERE project_id = ? AND task_id = ? AND device_id IN (@list)`
 	if a.State != policy.Rejected {
-		_, err := tx.ExecContext(ctx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = '', reject_text = '', refused = ?`+where,
+		_, err := tx.ExecContext(ctx, `UPDATE targets SET state = ?, seen_at = ?, reject_code = '', reject_text = '', refused = ?`+ofDevices,
 			a.State, micros(a.AnsweredAt), a.Refused, projectID, taskID, wanted)
 		return err
 	}
@@ -138,7 +143,7 @@ func answerTargets(ctx context.Context, tx *tx, projectID, taskID string, answer
 		counted[device] = n
 		return err
 	}, `UPDATE targets SET state = ?, seen_at = ?, reject_code = ?, reject_text = ?, refused = ?,
-			cause_code = ?, cause_text = ?, rule = ?, class = ?`+where+` RETURNING device_id, counted`,
+			cause_code = ?, cause_text = ?, rule = ?, class = ?`+ofDevices+` RETURNING device_id, counted`,
 		a.State, micros(a.AnsweredAt), a.Code, a.Text, a.Refused, a.Code, a.Text, a.Cause.Name, a.Cause.Class, projectID, taskID, wanted)
 	for _, one := range answers {
 		by := of[one.Claimed]
@@ -150,11 +155,7 @@ func answerTargets(ctx context.Context, tx *tx, projectID, taskID string, answer
 // release takes attempts back that did not happen: the records are as they were, but for the number.
 // A target that had come to its end before is there again.
 func release(ctx context.Context, tx *tx, projectID, taskID string, answers []Answer) error {
-	devices := make([]string, len(answers))
-	for i, a := range answers {
-		devices[i] = a.DeviceID
-	}
-	wanted, err := list(devices)
+	wanted, err := devicesOf(answers)
 	if err != nil {
 		return err
 	}
@@ -167,11 +168,10 @@ func release(ctx context.Context, tx *tx, projectID, taskID string, answers []An
 			return err
 		}
 	}
-	const where = ` WHERE project_id = ? AND task_id = ? AND device_id IN (@list)`
-	err = each(ctx, tx, ends(-1), `SELECT device_id, ended FROM targets`+where, projectID, taskID, wanted)
+	err = each(ctx, tx, ends(-1), `SELECT device_id, ended FROM targets`+ofDevices, projectID, taskID, wanted)
 	if err != nil {
 		return err
 	}
-	return each(ctx, tx, ends(1), `UPDATE targets SET counted = counted - 1, first_at = CASE WHEN counted = 1 THEN 0 ELSE first_at END`+where+
+	return each(ctx, tx, ends(1), `UPDATE targets SET counted = counted - 1, first_at = CASE WHEN counted = 1 THEN 0 ELSE first_at END`+ofDevices+
 		` RETURNING device_id, ended`, projectID, taskID, wanted)
 }

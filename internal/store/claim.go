@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -120,54 +119,44 @@ func refuse(r Record, c Candidate) string {
 	return ""
 }
 
-// insert writes attempts, however many in two statements.
-func (c Claim) insert(ctx context.Context, tx *tx, claimed []Claimed, by Lease) error {
-	if len(claimed) == 0 {
-		return nil
-	}
-	rows, err := keysOf(claimed)
-	if err != nil {
-		return err
-	}
-	if err := unpass(ctx, tx, c.ProjectID, c.TaskID); err != nil {
-		return err
-	}
-	now := micros(tx.now)
-	_, err = tx.ExecContext(ctx, `INSERT INTO targets
-		(project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at)
-		SELECT ?, ?, value ->> 'd', ?, ?, ?, CAST(value ->> 'n' AS BIGINT), 1, CAST(? AS BIGINT) FROM @each WHERE TRUE
-		ON CONFLICT (project_id, task_id, device_id) DO UPDATE SET
-			policy = excluded.policy, connection = excluded.connection, last_n = excluded.last_n,
-			first_at = CASE WHEN targets.counted = 0 THEN excluded.first_at ELSE targets.first_at END,
-			counted = targets.counted + 1`,
-		c.ProjectID, c.TaskID, c.TaskType, c.Policy, c.Connection, now, rows)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO attempts
-		(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers, budget, token, asked_by)
-		SELECT ?, ?, value ->> 'd', CAST(value ->> 'n' AS BIGINT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM @each`,
-		c.ProjectID, c.TaskID, policy.Claimed, c.TaskType, c.Policy, c.Connection,
-		micros(c.Tick), now, micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails,
-		max(1, len(c.Covers)), newCover(c.Covers), by.Budget, by.Token, c.AskedBy, rows)
-	return err
+// claimRow is an attempt as a statement takes it for @each.
+type claimRow struct {
+	Device string `json:"d"`
+	N      int    `json:"n"`
 }
 
-// keysOf gives attempts as a statement takes them for @each.
-func keysOf(claimed []Claimed) (string, error) {
-	type key struct {
-		Device string `json:"d"`
-		N      int    `json:"n"`
+func rowOfClaim(c Claimed) claimRow { return claimRow{clean(c.DeviceID), c.N} }
+
+// insert writes attempts, however many in two statements.
+func (c Claim) insert(ctx context.Context, tx *tx, claimed []Claimed, by Lease) error {
+	keys := make([]claimRow, len(claimed))
+	for i, one := range claimed {
+		keys[i] = rowOfClaim(one)
 	}
-	keys := make([]key, len(claimed))
-	for i, c := range claimed {
-		keys[i] = key{clean(c.DeviceID), c.N}
-	}
-	rows, err := json.Marshal(keys)
-	if err != nil {
-		return "", fmt.Errorf("name the attempts: %w", err)
-	}
-	return string(rows), nil
+	return forRows(keys, func(rows string) error {
+		if err := unpass(ctx, tx, c.ProjectID, c.TaskID); err != nil {
+			return err
+		}
+		now := micros(tx.now)
+		_, err := tx.ExecContext(ctx, `INSERT INTO targets
+			(project_id, task_id, device_id, task_type, policy, connection, last_n, counted, first_at)
+			SELECT ?, ?, value ->> 'd', ?, ?, ?, CAST(value ->> 'n' AS BIGINT), 1, CAST(? AS BIGINT) FROM @each WHERE TRUE
+			ON CONFLICT (project_id, task_id, device_id) DO UPDATE SET
+				policy = excluded.policy, connection = excluded.connection, last_n = excluded.last_n,
+				first_at = CASE WHEN targets.counted = 0 THEN excluded.first_at ELSE targets.first_at END,
+				counted = targets.counted + 1`,
+			c.ProjectID, c.TaskID, c.TaskType, c.Policy, c.Connection, now, rows)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO attempts
+			(project_id, task_id, device_id, n, state, task_type, policy, connection, tick, claimed_at, send_by, settle, stale_after, wait_retry_fails, weight, covers, budget, token, asked_by)
+			SELECT ?, ?, value ->> 'd', CAST(value ->> 'n' AS BIGINT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM @each`,
+			c.ProjectID, c.TaskID, policy.Claimed, c.TaskType, c.Policy, c.Connection,
+			micros(c.Tick), now, micros(c.SendBy), c.Terms.Settle.Microseconds(), c.Terms.StaleAfter.Microseconds(), c.Terms.WaitRetryFails,
+			max(1, len(c.Covers)), newCover(c.Covers), by.Budget, by.Token, c.AskedBy, rows)
+		return err
+	})
 }
 
 // covered says why a claim of a whole task cannot be made: one of its devices has an open

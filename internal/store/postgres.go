@@ -47,14 +47,14 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	}
 	c.DialFunc = dialer.DialContext
 	s.read = wrap(stdlib.OpenDB(*c, begin), postgres)
-	s.read.wait = patience
+	s.read.wait = longest
 	s.read.SetMaxOpenConns(10)
 	s.read.SetMaxIdleConns(4)
 	s.read.SetConnMaxIdleTime(5 * time.Minute)
 	if !s.o.ReadOnly {
 		s.write = wrap(s.read.DB, postgres)
 		s.leasing = wrap(stdlib.OpenDB(*c, begin), postgres)
-		s.leasing.wait = patience
+		s.leasing.wait = longest
 		s.leasing.SetMaxOpenConns(2)
 	}
 	s.clock = &clock{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,8 +26,9 @@ type dialect struct {
 	goose      goose.Dialect
 	migrations string // folder
 	words      *strings.Replacer
-	numbered   bool     // parameters are $1, $2, …
-	spelt      sync.Map // of statements
+	dropped    *regexp.Regexp // what is said to the other kind alone; nil = nothing
+	numbered   bool           // parameters are $1, $2, …
+	spelt      sync.Map       // of statements
 }
 
 var sqlite = &dialect{
@@ -41,8 +43,8 @@ var postgres = &dialect{
 		// An array finds its rows by an index, where a join with its texts may read all others too.
 		"NOT IN (@list)", "<> ALL (ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))", "IN (@list)", "= ANY (ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))",
 		"@list", "SELECT jsonb_array_elements_text(?::jsonb)", "@each", "jsonb_array_elements(?::jsonb)",
-		"@max", "greatest", "@row", "ctid",
-		"@by_open_task", "", "@by_open_whole", "", "@by_outcomes", "", "@by_policy", "", "@by_made", "", "@by_moved", ""),
+		"@max", "greatest", "@row", "ctid"),
+	dropped: regexp.MustCompile(`@by_\w+`),
 }
 
 // spell gives a statement as the database takes it.
@@ -51,6 +53,9 @@ func (d *dialect) spell(query string) string {
 		return text.(string)
 	}
 	text := d.words.Replace(query)
+	if d.dropped != nil {
+		text = d.dropped.ReplaceAllString(text, "")
+	}
 	if d.numbered {
 		text = number(text)
 	}
@@ -102,10 +107,6 @@ type db struct {
 	note func(error)   // of each read that fails; nil = nobody
 	wait time.Duration // for a read; 0 = as long as it takes
 }
-
-// patience is how long a read of a database that is shared may take: longer than the session's own limits for
-// a lock and a statement. A server that is there and says nothing would else never be given up on.
-const patience = 50 * time.Second
 
 func (d *db) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d.wait == 0 {

@@ -131,23 +131,23 @@ func (s *Store) KnownTasks(ctx context.Context, projectID string) (map[string]Kn
 const longestPass = 25 * time.Hour
 
 // Passed gives the tasks of a project of which there is nothing to be read before a moment, by id, with
-// the counts that they had. One with open attempts is not among them.
+// the counts that they had: nothing was capped in them. One with open attempts is not among them.
 func (s *Store) Passed(ctx context.Context, projectID string) (map[string]TaskCounts, error) {
 	passed := map[string]TaskCounts{}
 	err := each(ctx, s.read, func(rows *sql.Rows) error {
 		var t TaskCounts
-		var counts, limits string
+		var counts string
 		var until int64
-		if err := rows.Scan(&t.TaskID, &t.Policy, &t.Connection, &counts, &limits, &t.Pass.As, &until); err != nil {
+		if err := rows.Scan(&t.TaskID, &t.Policy, &t.Connection, &counts, &t.Pass.As, &until); err != nil {
 			return err
 		}
 		t.Pass.Until = fromMicros(until)
-		if err := errors.Join(json.Unmarshal([]byte(counts), &t.Counts), json.Unmarshal([]byte(limits), &t.Limits)); err != nil {
+		if err := json.Unmarshal([]byte(counts), &t.Counts); err != nil {
 			return fmt.Errorf("task %s: %w", t.TaskID, err)
 		}
 		passed[t.TaskID] = t
 		return nil
-	}, `SELECT task_id, policy, connection, counts, limits, pass, pass_until FROM tasks WHERE project_id = ? AND pass <> '' AND pass_until > ? AND pass_until <= ?
+	}, `SELECT task_id, policy, connection, counts, pass, pass_until FROM tasks WHERE project_id = ? AND pass <> '' AND pass_until > ? AND pass_until <= ?
 		AND NOT EXISTS (SELECT 1 FROM attempts @by_open_task WHERE attempts.project_id = tasks.project_id AND attempts.task_id = tasks.task_id AND `+openStates+`)`,
 		projectID, micros(s.Now()), micros(s.Now().Add(longestPass)))
 	if err != nil {

@@ -115,7 +115,7 @@ func (s *Store) txIn(ctx context.Context, part string, f func(*tx) error) (err e
 
 // transact runs f in one transaction.
 func (s *Store) transact(ctx context.Context, part string, f func(context.Context, *tx) error) error {
-	if s.Shared() { // a database that is there and says nothing would else never be given up on
+	if s.Shared() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, longest)
 		defer cancel()
@@ -149,8 +149,9 @@ func (s *Store) transact(ctx context.Context, part string, f func(context.Contex
 	return nil
 }
 
-// longest is how long a transaction on a database that is shared may take: longer than the
-// session's own limits for a lock and a statement together.
+// longest is how long a transaction, or a read, on a database that is shared may take: longer than the
+// session's own limits for a lock and a statement together. A server that is there and says nothing would
+// else never be given up on.
 const longest = 50 * time.Second
 
 // lockSpace keeps retryd's locks apart from those of others in the same database: "rtry".
