@@ -46,7 +46,7 @@ func TestEveryFaultOfThePlatformIsSaidInWords(t *testing.T) {
 	for _, op := range []string{"ListBatchTasks", "ShowBatchTask"} {
 		for _, fault := range emulator.AllFaults() {
 			t.Run(fmt.Sprintf("%s %s", op, fault), func(t *testing.T) {
-				e := newEmulator(emulator.Options{Slow: 2 * time.Second, Huge: 1 << 20})
+				e := newEmulator(emulator.Options{Slow: 2 * time.Second, Huge: 1 << 16})
 				_, err := e.AddScene(20, time.Now())
 				require.NoError(t, err)
 				e.SetFault(func(c emulator.Call) emulator.Fault {
