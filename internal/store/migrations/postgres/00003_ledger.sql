@@ -1,4 +1,5 @@
 -- +goose Up
+-- +goose StatementBegin
 -- The whole ledger as SQLite has it after migration 3; what each column means is said there.
 -- Times are microseconds since 1970 in UTC; 0 means "none". Keys are ordered by their bytes, as
 -- SQLite does: by a language, an upgrade of the system's library can break an index.
@@ -200,3 +201,4 @@ CREATE TABLE replicas (
     started_at  BIGINT NOT NULL,
     seen_at     BIGINT NOT NULL
 );
+-- +goose StatementEnd

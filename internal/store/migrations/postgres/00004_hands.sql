@@ -1,4 +1,5 @@
 -- +goose Up
+-- +goose StatementBegin
 -- What people see, do and are told, as SQLite has it. Times are microseconds since 1970 in UTC; 0 means "none".
 
 -- An older replica may be at work. So that neither waits for the other for ever, this waits until nobody writes, as a change of
@@ -169,3 +170,4 @@ CREATE TABLE receivers (
     holder     TEXT    NOT NULL DEFAULT '', -- replica that sends
     held_until BIGINT NOT NULL DEFAULT 0
 );
+-- +goose StatementEnd

@@ -1,4 +1,5 @@
 -- +goose Up
+-- +goose StatementBegin
 -- What makes claims cheap, and what a task need not be read again for. Times are microseconds since
 -- 1970 in UTC; 0 means "none".
 
@@ -36,3 +37,4 @@ ALTER TABLE tasks ADD COLUMN looked BIGINT NOT NULL DEFAULT 0;
 -- What came of the retries that a person asked for: a request is kept for a while, and the action for good.
 ALTER TABLE actions ADD COLUMN request BIGINT NOT NULL DEFAULT 0;    -- to retry, that it asked for
 ALTER TABLE actions ADD COLUMN outcome TEXT NOT NULL DEFAULT ''; -- what that came to, in words
+-- +goose StatementEnd

@@ -1,4 +1,5 @@
 -- +goose Up
+-- +goose StatementBegin
 -- Times are microseconds since 1970 in UTC; 0 means "none".
 
 CREATE TABLE meta (
@@ -106,3 +107,4 @@ CREATE TABLE actions (
     subject TEXT    NOT NULL,
     why     TEXT    NOT NULL
 );
+-- +goose StatementEnd

@@ -1,4 +1,5 @@
 -- +goose Up
+-- +goose StatementBegin
 -- Who may be retried now (pauses, approvals, halts), what a failure was, and when tasks
 -- and credentials were refused. Times are microseconds since 1970 in UTC; 0 means "none".
 
@@ -89,3 +90,4 @@ CREATE TABLE auth_failures (
     open INTEGER NOT NULL -- the call is under way
 );
 CREATE INDEX auth_failures_hash ON auth_failures (hash, at);
+-- +goose StatementEnd

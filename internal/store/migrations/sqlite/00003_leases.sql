@@ -1,4 +1,5 @@
 -- +goose Up
+-- +goose StatementBegin
 -- Who drives a budget: the calls of its connections. Times are microseconds since 1970 in UTC;
 -- 0 means "none".
 
@@ -28,3 +29,4 @@ CREATE INDEX attempts_claimed ON attempts (budget) WHERE state = 'claimed';
 
 DELETE FROM meta WHERE key = 'alive_at'; -- a lease knows it
 INSERT INTO meta (key, value) SELECT 'announced', '' FROM meta WHERE key = 'created_at'; -- it is not new
+-- +goose StatementEnd

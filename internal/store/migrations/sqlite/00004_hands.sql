@@ -1,4 +1,5 @@
 -- +goose Up
+-- +goose StatementBegin
 -- What people see, do and are told. Times are microseconds since 1970 in UTC; 0 means "none".
 
 -- A ledger is known by more than where it is: another machine can have one at the same place.
@@ -161,3 +162,4 @@ CREATE TABLE receivers (
     holder     TEXT    NOT NULL DEFAULT '', -- replica that sends
     held_until INTEGER NOT NULL DEFAULT 0
 );
+-- +goose StatementEnd
