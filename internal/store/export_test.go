@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"time"
 )
 
@@ -63,3 +64,17 @@ var NextStep = nextStep
 
 // Impatient has reads given up on after a time.
 func Impatient(s *Store, after time.Duration) { s.read.wait = after }
+
+// OpenPrepared opens SQLite as a ledger is opened.
+var OpenPrepared = openPrepared
+
+// MaxKept is how many statements a connection keeps.
+const MaxKept = maxKept
+
+// Preparing has the connections of a connector keep their statements; what it asks of them is in the other two.
+func Preparing(c driver.Connector) driver.Connector { return preparing{c} }
+
+type (
+	SQLiteConn = sqliteConn
+	SQLiteStmt = sqliteStmt
+)

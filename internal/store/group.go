@@ -122,7 +122,7 @@ func (s *Store) writeAll(members []*member, part string) {
 
 // write writes one of them. An error is that of the transaction, which has failed for all.
 func (m *member) write(ctx context.Context, t *tx, several bool) error {
-	one := &tx{Tx: t.Tx, d: t.d, prepared: t.prepared, now: t.now}
+	one := &tx{Tx: t.Tx, d: t.d, now: t.now}
 	if several {
 		one.whole = ctx
 	}

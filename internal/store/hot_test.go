@@ -183,16 +183,13 @@ func (e explained) QueryContext(ctx context.Context, query string, args []driver
 }
 
 func (e explained) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if explainable.MatchString(query) && e.plans == nil {
+		*e.seen = append(*e.seen, statement{text: query})
+	}
 	if err := e.explain(ctx, query, args); err != nil {
 		return nil, err
 	}
 	return e.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
-}
-
-// PrepareContext notes what SQLite's transactions run.
-func (e explained) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	*e.seen = append(*e.seen, statement{text: query})
-	return e.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
 }
 
 // recordWrites has the statements noted by which a ledger is written, and on PostgreSQL how each is run.

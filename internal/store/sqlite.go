@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 func (s *Store) openFile(ctx context.Context) error {
@@ -48,7 +46,7 @@ func (s *Store) openFile(ctx context.Context) error {
 }
 
 func (s *Store) openMemory(ctx context.Context) error {
-	raw, err := sql.Open("sqlite", "file::memory:?"+pragmas)
+	raw, err := openPrepared("file::memory:?" + pragmas)
 	if err != nil {
 		return err
 	}
@@ -160,9 +158,9 @@ func openSQLite(path, mode string) (*db, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	raw, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: absolute, RawQuery: query}).String())
+	raw, err := openPrepared((&url.URL{Scheme: "file", Path: absolute, RawQuery: query}).String())
 	if err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
+		return nil, err
 	}
 	return wrap(raw, sqlite), nil
 }

@@ -8,14 +8,12 @@ import (
 	"time"
 )
 
-// tx is a transaction that, on SQLite, prepares each statement once, however many rows it is
-// run for. PostgreSQL's driver does that by itself, and for the whole session.
+// tx is a transaction that takes statements as they are written here.
 type tx struct {
 	*sql.Tx
-	d        *dialect
-	prepared map[string]*sql.Stmt // nil = it does not
-	now      time.Time            // later than that of each one that it waited for
-	sums     tally
+	d    *dialect
+	now  time.Time // later than that of each one that it waited for
+	sums tally
 	// whole is the context of a transaction that several share: none may be cut off, which would end it
 	// for all. nil = a statement runs under its caller's.
 	whole context.Context
@@ -35,52 +33,19 @@ func (*tx) within(ctx context.Context) (context.Context, context.CancelFunc) { r
 // failed leaves the counting to whoever ends the transaction.
 func (*tx) failed(err error) error { return explain(err) }
 
-func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s := t.prepared[query]; s != nil {
-		return s, nil
-	}
-	s, err := t.PrepareContext(ctx, query) // closed with the transaction
-	if err == nil {
-		t.prepared[query] = s
-	}
-	return s, err
-}
-
 // ExecContext runs a statement.
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	ctx, query, args = t.under(ctx), t.d.spell(query), cleaned(args)
-	if t.prepared == nil {
-		return t.Tx.ExecContext(ctx, query, args...)
-	}
-	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
-	if err != nil {
-		return nil, err
-	}
-	return s.ExecContext(ctx, args...)
+	return t.Tx.ExecContext(t.under(ctx), t.d.spell(query), cleaned(args)...)
 }
 
 // QueryContext runs a query.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	ctx, query, args = t.under(ctx), t.d.spell(query), cleaned(args)
-	if t.prepared == nil {
-		return t.Tx.QueryContext(ctx, query, args...)
-	}
-	s, err := t.prepare(ctx, query) //nolint:sqlclosecheck // it is closed with the transaction
-	if err != nil {
-		return nil, err
-	}
-	return s.QueryContext(ctx, args...)
+	return t.Tx.QueryContext(t.under(ctx), t.d.spell(query), cleaned(args)...)
 }
 
 // QueryRowContext runs a query that gives one row at most.
 func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) row {
-	ctx, query, args = t.under(ctx), t.d.spell(query), cleaned(args)
-	if t.prepared != nil {
-		if s, err := t.prepare(ctx, query); err == nil { //nolint:sqlclosecheck // it is closed with the transaction
-			return s.QueryRowContext(ctx, args...)
-		}
-	}
-	return t.Tx.QueryRowContext(ctx, query, args...) // it says what is wrong, if anything is
+	return t.Tx.QueryRowContext(t.under(ctx), t.d.spell(query), cleaned(args)...)
 }
 
 // tx runs f in one transaction that writes, while nobody else writes anything: SQLite has one
@@ -130,12 +95,9 @@ func (s *Store) transact(ctx context.Context, part string, f func(context.Contex
 	defer t.Rollback() //nolint:errcheck // after a commit it does nothing; after an error that error counts
 	w := &tx{Tx: t, d: s.write.d, now: s.Now()}
 	if s.Shared() {
-		err = w.lock(ctx, part, s.o.Clock == nil)
-	} else {
-		w.prepared = map[string]*sql.Stmt{}
-	}
-	if err != nil {
-		return fmt.Errorf("begin to write the ledger: %w", explain(err))
+		if err := w.lock(ctx, part, s.o.Clock == nil); err != nil {
+			return fmt.Errorf("begin to write the ledger: %w", explain(err))
+		}
 	}
 	if err := f(ctx, w); err != nil {
 		return err
