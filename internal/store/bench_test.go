@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -50,6 +51,29 @@ func BenchmarkClaimAndAnswer100(b *testing.B) {
 			require.NoError(b, err)
 			_, err = s.Answered(b.Context(), project, id, answersTo(s, claimed, policy.Rejected))
 			require.NoError(b, err)
+		}
+	})
+}
+
+// BenchmarkClaimAndAnswer100OfTenNumbers does it where the targets have had none to nine attempts.
+func BenchmarkClaimAndAnswer100OfTenNumbers(b *testing.B) {
+	benchEach(b, func(b *testing.B, s *store.Store) {
+		tried := numbered(100)
+		round := func(candidates []store.Candidate) {
+			claimed, _, err := s.Claim(b.Context(), claim("task", math.MaxInt, candidates...))
+			require.NoError(b, err)
+			require.Len(b, claimed, len(candidates))
+			_, err = s.Answered(b.Context(), project, "task", answersTo(s, claimed, policy.Rejected))
+			require.NoError(b, err)
+			for i := range candidates {
+				candidates[i].LastN++
+			}
+		}
+		for n := range 10 {
+			round(tried[10*n:])
+		}
+		for b.Loop() {
+			round(tried)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -214,4 +215,16 @@ func TestAnUpgradeKeepsACopyForItsUserOnly(t *testing.T) {
 	s = open(t, p.o.Path)
 	require.Empty(t, s.Backup())
 	require.NoError(t, s.Close())
+}
+
+func TestAMigrationIsOneStatementToGoose(t *testing.T) {
+	files, err := filepath.Glob("migrations/*/*.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, 1, strings.Count(string(text), "-- +goose StatementBegin\n"), file)
+		require.Equal(t, 1, strings.Count(string(text), "-- +goose StatementEnd\n"), file)
+	}
 }
