@@ -108,7 +108,8 @@ func FuzzAPageOfTasksReadsAsItDoesWhole(f *testing.F) {
 	addReplies(f, listReply, string(listPage(3, 4)),
 		`{"x":{"targets":["a"]},"batchtasks":[{"task_id":"a","targets":["a"],"targets":["b","c"]},{"TARGETS":["d"]},{"\u0074argets":["e","f"]},{"targets":{}}]}`,
 		`{"batchtasks":[{"task_id":"targets","targets_filter":{"targets":["x"]},"task_name":"\"targets\":[","targets" : [ "a\\" , "\"" ] }]}`,
-		`{"batchtasks":[{"targets":["a"]}],"batchtasks":[{"targets":null},{}],"targets":["q"]}`)
+		`{"batchtasks":[{"targets":["a"]}],"batchtasks":[{"targets":null},{}],"targets":["q"]}`,
+		`{"a":[{"targets":["b"]}],"batchtasks":[{"c":null},{}],"targets":["q"]}`)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var want struct {
 			Tasks []iotda.Task `json:"batchtasks"`

@@ -123,7 +123,11 @@ func (c *Client) taskPage(ctx context.Context, typ iotda.TaskType, app, marker s
 				t.Targets = set
 			}
 		}
-		return fields{"batchtasks": list("batchtasks", &tasks, named), "page": value("page", &page)}.read(d)
+		rows := func(d *json.Decoder) error {
+			lean.before(d.InputOffset()) // what is no task's
+			return list("batchtasks", &tasks, named)(d)
+		}
+		return fields{"batchtasks": rows, "page": value("page", &page)}.read(d)
 	})
 	switch {
 	case err != nil:
