@@ -34,8 +34,8 @@ func bench(t *testing.T, args ...string) string {
 // binaryOf builds retryd for all measurements of a test.
 func binaryOf(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "retryd")
-	build := exec.Command("go", "build", "-o", file, "../cmd/retryd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as torture builds it: it is there already
+	build := exec.Command("go", "build", "-trimpath", "-o", file, "../cmd/retryd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return "--retryd=" + file

@@ -33,8 +33,8 @@ func binary(t testing.TB) string {
 		if bin.folder, bin.err = os.MkdirTemp("", "retryd-torture-"); bin.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-o", bin.folder, "../cmd/retryd")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build := exec.Command("go", "build", "-trimpath", "-o", bin.folder, "../cmd/retryd")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
 		if out, err := build.CombinedOutput(); err != nil {
 			bin.err = fmt.Errorf("build retryd: %w\n%s", err, out)
 		}

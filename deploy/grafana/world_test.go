@@ -126,7 +126,9 @@ func start(t *testing.T) daemonAt {
 	t.Helper()
 	folder := t.TempDir()
 	d := daemonAt{binary: filepath.Join(folder, "retryd"), config: filepath.Join(folder, "retryd.yaml"), address: freeAddress(t)}
-	out, err := exec.Command("go", "build", "-o", d.binary, "../../cmd/retryd").CombinedOutput()
+	build := exec.Command("go", "build", "-trimpath", "-o", d.binary, "../../cmd/retryd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
+	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	answers := func(status int) string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))

@@ -29,7 +29,9 @@ func TestAnAlertReachesWhoeverIsToBeTold(t *testing.T) {
 	alertmanager := program(t, "prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
 	folder := t.TempDir()
 	retryd := filepath.Join(folder, "retryd")
-	out, err := exec.Command("go", "build", "-o", retryd, "../../cmd/retryd").CombinedOutput()
+	build := exec.Command("go", "build", "-trimpath", "-o", retryd, "../../cmd/retryd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
+	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	told := listen(t)
 
