@@ -21,13 +21,17 @@ func (completionCmd) Help() string {
   retryd completion bash > ~/.local/share/bash-completion/completions/retryd
   retryd completion zsh > "${fpath[1]}/_retryd"
   retryd completion fish > ~/.config/fish/completions/retryd.fish
-  retryd completion powershell >> $PROFILE
 
 For this one, in bash or in zsh:
 
   source <(retryd completion bash)
 
-The scripts do not run retryd: make them again after an upgrade.`
+In PowerShell, in this session and, as a line in the file $PROFILE, in those to come:
+
+  retryd completion powershell | Out-String | Invoke-Expression
+
+The scripts do not run retryd: make those in files again after an upgrade. Those for bash, zsh and fish are tried in these shells. That for
+PowerShell was not run with a PowerShell: it has only been read with its grammar.`
 }
 
 // Run prints the script.

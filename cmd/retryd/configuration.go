@@ -26,7 +26,7 @@ func (r *reloader) configuration() http.HandlerFunc {
 func (d asker) running(a *app) (config.Running, error) {
 	text, err := d.ask(a, http.MethodGet, "/api/v1/configuration", time.Minute)
 	if status := (*statusError)(nil); errors.As(err, &status) && status.code == http.StatusNotFound {
-		return config.Running{}, errors.New("the daemon is an older retryd, which does not tell its configuration: restart it with this version")
+		return config.Running{}, errors.New("what answers is retryd demo, which has no configuration of its own, or an older retryd, which does not tell it: restart the daemon with this version, or give --url its address")
 	}
 	if err != nil {
 		return config.Running{}, err

@@ -23,7 +23,7 @@ func TestWhatAnswersInPlaceOfTheDaemonIsSaidInWords(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "retryd.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(sample("127.0.0.1:1")), 0o600))
 	for answer, says := range map[string]string{
-		"404 page not found": "the daemon is an older retryd, which does not tell its configuration: restart it with this version",
+		"404 page not found": "what answers is retryd demo, which has no configuration of its own, or an older retryd, which does not tell it: restart the daemon with this version, or give --url its address",
 		"200 <html>":         "what answers is not the daemon: ",
 		"200 {}":             "the daemon's configuration is not YAML: it is empty",
 		"502 bad gateway":    "/api/v1/configuration: HTTP 502: bad gateway",

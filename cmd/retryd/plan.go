@@ -21,6 +21,9 @@ func (c planCmd) Validate() error {
 	if c.Against != "" && (c.All || len(c.Policies) > 0) {
 		return errors.New("--against shows what changes, of all policies: it goes with neither --all nor names of policies")
 	}
+	if c.Against == "" && c.URL != "" && !c.byVariable() {
+		return errors.New("--url is the daemon of --against running; without that plan reads the configuration and the platform itself, and asks no daemon: name the configuration with --config, or ask the daemon with status, tasks or explain")
+	}
 	return nil
 }
 

@@ -75,6 +75,7 @@ func TestThePowerShellScriptReadsAsPowerShell(t *testing.T) {
 	require.NotContains(t, p.code, "{{", "of the template nothing is left")
 	require.NotContains(t, p.code, "<no value>")
 	require.NotContains(t, p.code, "`", "a backquote would take what follows for something else")
+	require.NotRegexp(t, `[^\x00-\x7f]`, script, "an older PowerShell reads what a program prints in the machine's code page: a part of a letter can be a quote in it")
 
 	// A completion without a tooltip is an error in PowerShell, at the reader's next Tab.
 	offers := regexp.MustCompile(`\bOffer §.§ §.§ §.§`)

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"retryd/internal/store"
 )
 
 // socket is where people and programs of this machine reach the daemon. Who may open it is for the
@@ -158,29 +160,23 @@ func closedSocket(path string) string {
 	if err != nil {
 		return "you may not open " + what
 	}
-	uid, gid, known := ownerOf(info)
+	uid, gid, known := store.OwnerOf(info)
 	if !known {
 		return "you may not open " + what
 	}
-	owner, group := userName(uid), groupName(gid)
-	text := fmt.Sprintf("you may not open %s: it belongs to user %s and group %s, with mode %04o; run this as that user (sudo -u %s retryd …)", what, owner, group, info.Mode().Perm(), owner)
-	if info.Mode().Perm()&forGroup != 0 {
+	group, named := groupName(gid)
+	text := fmt.Sprintf("you may not open %s: it belongs to user %s and group %s, with mode %04o; run this as that user (%s retryd …)", what, store.UserName(uid), group, info.Mode().Perm(), store.AsUser(uid, gid))
+	if info.Mode().Perm()&forGroup != 0 && named {
 		text += fmt.Sprintf(", or have yourself put into the group (sudo usermod -aG %s NAME) and log in anew", group)
 	}
 	return text
 }
 
-// userName and groupName give numbers that have no name as sudo and chown take them.
-func userName(uid string) string {
-	if u, err := user.LookupId(uid); err == nil {
-		return u.Username
+// groupName gives a group: one without a name, into which usermod puts nobody, by its number.
+func groupName(gid int) (name string, named bool) {
+	number := strconv.Itoa(gid)
+	if g, err := user.LookupGroupId(number); err == nil {
+		return g.Name, true
 	}
-	return "#" + uid
-}
-
-func groupName(gid string) string {
-	if g, err := user.LookupGroupId(gid); err == nil {
-		return g.Name
-	}
-	return gid
+	return number, false
 }

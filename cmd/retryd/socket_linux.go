@@ -1,10 +1,7 @@
 package main
 
 import (
-	"io/fs"
 	"net"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,13 +18,4 @@ func uidOf(conn *net.UnixConn) (uid uint32, known bool) {
 		return 0, false
 	}
 	return cred.Uid, true
-}
-
-// ownerOf gives whose a file is.
-func ownerOf(info fs.FileInfo) (uid, gid string, known bool) {
-	stat, known := info.Sys().(*syscall.Stat_t)
-	if !known {
-		return "", "", false
-	}
-	return strconv.FormatUint(uint64(stat.Uid), 10), strconv.FormatUint(uint64(stat.Gid), 10), true
 }

@@ -9,10 +9,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"retryd/internal/store"
 )
 
 // foreigner is a user who owns nothing, and is in no group of ours.
 const foreigner = 65534
+
+// nameless is a number that neither the list of users nor that of groups has.
+const nameless = 1<<31 - 7
 
 // asNobody gives what runs the real command as another user in a folder that is open to all, and the folder.
 func asNobody(t *testing.T) (folder string, command func(args ...string) string) {
@@ -52,7 +57,8 @@ func TestWhoMayNotOpenTheSocketIsToldWhoMay(t *testing.T) {
 	s, err := listenSocket(t.Context(), path, 0o660)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	root, group := userName("0"), groupName("0")
+	root := store.UserName(0)
+	group, _ := groupName(0)
 	ofUser := fmt.Sprintf("it belongs to user %s and group %s, with mode ", root, group)
 	asThem := fmt.Sprintf("; run this as that user (sudo -u %s retryd …)", root)
 	inGroup := fmt.Sprintf(", or have yourself put into the group (sudo usermod -aG %s NAME) and log in anew", group)
@@ -67,4 +73,10 @@ func TestWhoMayNotOpenTheSocketIsToldWhoMay(t *testing.T) {
 	require.Equal(t, "retryd: you may not open the daemon's socket "+path+": "+ofUser+"0600"+asThem+"\n", command("healthcheck", "--url", "unix:"+path))
 	require.NoError(t, os.Chmod(run, 0o750))
 	require.Equal(t, "retryd: you may not open the folder of the daemon's socket "+path+": "+ofUser+"0750"+asThem+inGroup+"\n", command("healthcheck", "--url", "unix:"+path))
+
+	require.NoError(t, os.Chmod(run, 0o755))
+	require.NoError(t, os.Chown(path, nameless, nameless))
+	require.NoError(t, os.Chmod(path, 0o660))
+	require.Equal(t, fmt.Sprintf("retryd: you may not open the daemon's socket %s: it belongs to user %d and group %[2]d, with mode 0660; run this as that user (sudo setpriv --reuid=%[2]d --regid=%[2]d --clear-groups retryd …)\n", path, nameless),
+		command("healthcheck", "--url", "unix:"+path), "usermod finds a group by its name alone")
 }

@@ -56,6 +56,6 @@ func TestCSVHasEveryFieldOfTheAPI(t *testing.T) {
 	at := time.Date(2027, 2, 13, 8, 0, 0, 0, time.FixedZone("", 8*3600))
 	var b strings.Builder
 	require.NoError(t, fieldsCSV(&b, []web.Task{{ID: "t", Created: &at, Targets: map[string]int{"due": 2, "backoff": 3, "capped": 0}, ETA: web.ETA{At: &at, PerHour: 1.5, Words: "soon"}}}))
-	require.Equal(t, "id,name,project_id,app,type,status,policy,connection,created,seen,gone,total,success,fail,open_attempts,counted,targets,capped,ended,held,held_by,eta_at,eta_per_hour,eta_words\n"+
-		"t,,,,,,,,2027-02-13T00:00:00Z,,,0,0,0,0,,backoff=3; due=2,,,,,2027-02-13T00:00:00Z,1.5,soon\n", b.String())
+	require.Equal(t, "id,name,project_id,app,type,status,policy,connection,created,seen,gone,total,success,fail,open_attempts,counted,targets,superseded_perhaps,capped,ended,held,held_by,eta_at,eta_per_hour,eta_words\n"+
+		"t,,,,,,,,2027-02-13T00:00:00Z,,,0,0,0,0,,backoff=3; due=2,false,,,,,2027-02-13T00:00:00Z,1.5,soon\n", b.String())
 }

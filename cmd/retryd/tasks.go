@@ -42,7 +42,7 @@ var taskTable = tableOf[web.Task]{
 	{"SUCCEEDED", func(t web.Task) string { return partOf(t.Success, t.Total) }},
 	{"FAILED", func(t web.Task) string { return strconv.Itoa(t.Fail) }},
 	{"OPEN", func(t web.Task) string { return strconv.Itoa(t.Open) }},
-	{"FAILED ONES ARE", func(t web.Task) string { return counts(t.Targets, "") }},
+	{"FAILED ONES ARE", failedOnes},
 	{"CAPPED BY", func(t web.Task) string { return cappedBy(t.Capped) }},
 	{"HELD BACK", func(t web.Task) string { return heldBack(t) }},
 	{"DONE", whenDone},
@@ -53,6 +53,15 @@ func partOf(n, of int) string {
 		return "0 of 0"
 	}
 	return fmt.Sprintf("%d of %d (%d %%)", n, of, n*100/of)
+}
+
+// failedOnes says of what is not sure that it is not.
+func failedOnes(t web.Task) string {
+	text := counts(t.Targets, "")
+	if t.Perhaps {
+		text = strings.Replace(text, "superseded", "perhaps superseded", 1)
+	}
+	return text
 }
 
 func heldBack(t web.Task) string {

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 )
@@ -73,15 +71,15 @@ func whose(path, file string) string {
 	if err != nil {
 		return ""
 	}
-	uid, _, known := ownerOf(info)
+	uid, gid, known := OwnerOf(info)
 	if !known {
 		return ""
 	}
-	owner, own := userName(uid), userName(os.Geteuid())
+	owner, own := UserName(uid), UserName(os.Geteuid())
 	if uid == os.Geteuid() {
 		return fmt.Sprintf("; %s belongs to user %s, as which retryd runs, with mode %04o: chmod u+rw %s", what, owner, info.Mode().Perm(), file)
 	}
-	text := fmt.Sprintf("; %s belongs to user %s, and retryd runs here as %s: run it as %[2]s (sudo -u %[2]s retryd …)", what, owner, own)
+	text := fmt.Sprintf("; %s belongs to user %s, and retryd runs here as %s: run it as %[2]s (%[4]s retryd …)", what, owner, own, AsUser(uid, gid))
 	if what != "it" {
 		return text
 	}
@@ -91,15 +89,7 @@ func whose(path, file string) string {
 			all = append(all, name)
 		}
 	}
-	return fmt.Sprintf("%s, or, where the ledger is %[2]s's, give it back: sudo chown %[2]s: %[3]s", text, own, strings.Join(all, " "))
-}
-
-// userName gives a user as sudo and chown take it; a number of their own, where it has no name.
-func userName(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(uid)
+	return fmt.Sprintf("%s, or, where the ledger is %[2]s's, give it back: sudo chown %s %s", text, own, toChown(os.Geteuid(), os.Getegid()), strings.Join(all, " "))
 }
 
 // makeLock makes the file of the lock, which is to be the owner's of the folder.

@@ -94,3 +94,23 @@ func TestALedgerOfAnotherUserIsNamedWithItsOwnerAndWhatToDo(t *testing.T) {
 	as(t, stranger, func() { _, err = store.Open(t.Context(), store.Options{Path: path}) })
 	require.ErrorContains(t, err, "; the folder "+folder+" belongs to user root, and retryd runs here as ")
 }
+
+// nameless is a user's number that no list of users has.
+const nameless = 1<<31 - 7
+
+func TestAnOwnerWithoutANameIsOneForTheCommandsToo(t *testing.T) {
+	require.Equal(t, "root", store.UserName(0))
+	require.Equal(t, "sudo -u root", store.AsUser(0, 0))
+	require.Equal(t, "2147483641", store.UserName(nameless))
+	require.Equal(t, "sudo setpriv --reuid=2147483641 --regid=7 --clear-groups", store.AsUser(nameless, 7))
+	if os.Geteuid() != 0 {
+		t.Skip("root alone can give files away, and be somebody else")
+	}
+	path := filepath.Join(forEverybody(t), "retryd.db")
+	require.NoError(t, open(t, path).Close())
+	require.NoError(t, os.Chown(path, nameless, nameless))
+	var err error
+	as(t, nameless+1, func() { _, err = store.Open(t.Context(), store.Options{Path: path, Join: true}) })
+	require.ErrorContains(t, err, "it belongs to user 2147483641, and retryd runs here as 2147483642: run it as 2147483641 (sudo setpriv --reuid=2147483641 --regid=2147483641 --clear-groups retryd …), "+
+		"or, where the ledger is 2147483642's, give it back: sudo chown 2147483642:2147483642 "+path)
+}

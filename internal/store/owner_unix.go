@@ -20,8 +20,8 @@ func access(file string, write bool) error {
 	return unix.Faccessat(unix.AT_FDCWD, file, mode, unix.AT_EACCESS)
 }
 
-// ownerOf gives whose a file is.
-func ownerOf(info fs.FileInfo) (uid, gid int, known bool) {
+// OwnerOf gives whose a file is, where the system tells it.
+func OwnerOf(info fs.FileInfo) (uid, gid int, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {
 		return 0, 0, false
@@ -39,7 +39,7 @@ func handOver(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	uid, gid, known := ownerOf(info)
+	uid, gid, known := OwnerOf(info)
 	if !known || uid == 0 {
 		return nil
 	}

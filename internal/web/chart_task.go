@@ -20,7 +20,7 @@ type part struct {
 // parts divides the sub-tasks of a task into kinds that do not overlap. The platform's counts and
 // the ledger's are from different moments, so none is taken for more than there is room for.
 func parts(t Task) (list []part) {
-	givenUp, alone := notToCome(t.Ended, t.Targets)
+	givenUp, alone, perhaps := notToCome(t)
 	left := max(t.Total, 0)
 	sofar := 0
 	take := func(class, name string, n int) {
@@ -34,10 +34,12 @@ func parts(t Task) (list []part) {
 	take("open", "open", t.Open)
 	take("lost", "given up", min(givenUp, t.Fail))
 	if iotda.TaskStatus(t.Status).Ending() || t.Gone != nil {
-		alone = t.Fail - givenUp - t.Open
+		alone, perhaps = t.Fail-givenUp-t.Open, 0
 	}
 	take("other", "left alone", min(alone, t.Fail-givenUp-t.Open))
-	take("waiting", "waiting", t.Fail-givenUp-alone-t.Targets["in_flight"])
+	perhaps = max(min(perhaps, t.Fail-givenUp-alone-t.Open), 0)
+	take("other", "perhaps left alone", perhaps)
+	take("waiting", "waiting", t.Fail-givenUp-alone-perhaps-t.Targets["in_flight"])
 	take("other", "other", left)
 	return list
 }

@@ -14,11 +14,16 @@ func TestThePartsOfABarAreAllOfItAndDoNotOverlap(t *testing.T) {
 		task Task
 		want map[string]int
 	}{
-		"nothing yet":   {Task{}, map[string]int{}},
-		"not begun":     {Task{Total: 5}, map[string]int{"other": 5}},
-		"done":          {Task{Total: 5, Success: 5, Ended: map[string]int{"exhausted": 2}}, map[string]int{"succeeded": 5}},
-		"on its way":    {Task{Total: 100, Success: 60, Fail: 10, Open: 1, Ended: map[string]int{"exhausted": 1, "recovered": 3}}, map[string]int{"succeeded": 60, "open": 1, "given up": 1, "waiting": 9, "other": 29}},
-		"counts differ": {Task{Total: 10, Success: 8, Fail: 5, Open: 4, Ended: map[string]int{"permanent": 9}}, map[string]int{"succeeded": 8, "open": 2}},
+		"nothing yet": {Task{}, map[string]int{}},
+		"not begun":   {Task{Total: 5}, map[string]int{"other": 5}},
+		"done":        {Task{Total: 5, Success: 5, Ended: map[string]int{"exhausted": 2}}, map[string]int{"succeeded": 5}},
+		"on its way":  {Task{Total: 100, Success: 60, Fail: 10, Open: 1, Ended: map[string]int{"exhausted": 1, "recovered": 3}}, map[string]int{"succeeded": 60, "open": 1, "given up": 1, "waiting": 9, "other": 29}},
+		"taken over":  {Task{Total: 20, Success: 10, Fail: 10, Targets: map[string]int{"superseded": 6, "excluded": 1, "backoff": 3}}, map[string]int{"succeeded": 10, "left alone": 7, "waiting": 3}},
+		"perhaps":     {Task{Total: 20, Success: 10, Fail: 10, Perhaps: true, Targets: map[string]int{"superseded": 6, "excluded": 1, "backoff": 3}}, map[string]int{"succeeded": 10, "left alone": 1, "perhaps left alone": 6, "waiting": 3}},
+		"perhaps, given up before": {Task{Total: 20, Success: 10, Fail: 10, Perhaps: true, Ended: map[string]int{"exhausted": 4}, Targets: map[string]int{"superseded": 9, "excluded": 1}},
+			map[string]int{"succeeded": 10, "given up": 4, "left alone": 1, "perhaps left alone": 5}},
+		"perhaps, and stopped": {Task{Total: 20, Success: 10, Fail: 10, Status: "Stopped", Perhaps: true, Targets: map[string]int{"superseded": 6}}, map[string]int{"succeeded": 10, "left alone": 10}},
+		"counts differ":        {Task{Total: 10, Success: 8, Fail: 5, Open: 4, Ended: map[string]int{"permanent": 9}}, map[string]int{"succeeded": 8, "open": 2}},
 	} {
 		got, sum := map[string]int{}, 0
 		for _, p := range parts(row.task) {

@@ -83,8 +83,25 @@ func TestATargetIsNotWaitedForOnce(t *testing.T) {
 		"taken over, none is given up":  {nil, map[string]int{"superseded": 2}, 0, 2},
 		"nothing is known of its state": {nil, nil, 0, 0},
 	} {
-		givenUp, alone := notToCome(row.ended, row.counts)
-		require.Equal(t, [2]int{row.givenUp, row.alone}, [2]int{givenUp, alone}, name)
+		givenUp, alone, perhaps := notToCome(Task{Ended: row.ended, Targets: row.counts})
+		require.Equal(t, [3]int{row.givenUp, row.alone, 0}, [3]int{givenUp, alone, perhaps}, name)
+	}
+}
+
+// TestATargetThatIsPerhapsTakenOverIsWaitedFor unless it was given up before that, which it is in any case.
+func TestATargetThatIsPerhapsTakenOverIsWaitedFor(t *testing.T) {
+	for name, row := range map[string]struct {
+		ended, counts           map[string]int
+		givenUp, alone, perhaps int
+	}{
+		"none is given up":            {nil, map[string]int{"superseded": 2, "backoff": 1}, 0, 0, 2},
+		"all had been given up":       {map[string]int{"exhausted": 3}, map[string]int{"superseded": 3}, 3, 0, 0},
+		"some of either":              {map[string]int{"exhausted": 3, "permanent": 1}, map[string]int{"superseded": 6, "permanent": 1, "excluded": 2}, 4, 2, 3},
+		"the excluded were given up":  {map[string]int{"exhausted": 3}, map[string]int{"superseded": 1, "excluded": 3}, 1, 3, 0},
+		"given up since the counting": {map[string]int{"exhausted": 9}, map[string]int{"superseded": 2}, 9, 0, 0},
+	} {
+		givenUp, alone, perhaps := notToCome(Task{Ended: row.ended, Targets: row.counts, Perhaps: true})
+		require.Equal(t, [3]int{row.givenUp, row.alone, row.perhaps}, [3]int{givenUp, alone, perhaps}, name)
 	}
 }
 

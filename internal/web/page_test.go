@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"retryd/internal/policy"
+	"retryd/internal/store"
 	"retryd/internal/web"
 )
 
@@ -140,5 +142,28 @@ func TestWhatIsWrongWithAnAddressIsSaidInThePage(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, r.StatusCode, path)
 		require.Contains(t, text, words)
 		require.Contains(t, r.Header.Get("Content-Type"), "text/html")
+	}
+}
+
+// TestAPageSaysOfWhatIsSupersededPerhapsThatThisIsNotSure: which of a task's targets a newer one has could not be read.
+func TestAPageSaysOfWhatIsSupersededPerhapsThatThisIsNotSure(t *testing.T) {
+	s := siteFor(t, ann)
+	s.week()
+	path := "/tasks/" + project + "/" + hostileID
+	for _, unsure := range []bool{false, true} {
+		counted := store.TaskCounts{TaskID: hostileID, Policy: "nightly", Connection: "prod", Counts: map[string]int{"backoff": 1, "superseded": 19}}
+		if unsure {
+			counted.Detail = policy.Perhaps
+		}
+		require.NoError(t, s.s.CountTasks(t.Context(), project, []store.TaskCounts{counted}))
+		_, task := s.read(path)
+		_, list := s.read("/tasks")
+		for _, text := range []string{task, list} {
+			require.Equal(t, !unsure, strings.Contains(text, "19 left alone"))
+			require.Equal(t, unsure, strings.Contains(text, "19 perhaps left alone"))
+		}
+		require.Equal(t, !unsure, strings.Contains(task, "a newer task has the device too"))
+		require.Equal(t, unsure, strings.Contains(task, "perhaps: a newer task's members could not be read"))
+		require.Equal(t, unsure, strings.Contains(task, "Perhaps left alone: whether a newer task has them too could not be read"))
 	}
 }

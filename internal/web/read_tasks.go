@@ -32,7 +32,7 @@ func (k known) task(t store.TaskRow) Task {
 	task := Task{
 		ID: t.ID, Name: t.Name, ProjectID: t.ProjectID, App: t.AppName, Type: t.Type, Status: t.Status, Policy: t.Policy, Connection: t.Connection,
 		Created: moment(t.CreatedAt), Seen: t.LastSeen, Gone: moment(t.GoneAt), Total: t.Total, Success: t.Success, Fail: t.Fail, Open: t.Open,
-		Counted: moment(t.CountedAt), Targets: t.Counts, Capped: t.Limits, Ended: t.Ended,
+		Counted: moment(t.CountedAt), Targets: t.Counts, Perhaps: t.Detail == policy.Perhaps, Capped: t.Limits, Ended: t.Ended,
 	}
 	if task.App == "" {
 		task.App = t.AppID
@@ -52,10 +52,7 @@ func (s *server) eta(ctx context.Context, k known, t store.TaskRow, held Task) (
 	if held.Held != "" && held.Held != string(policy.OutsideWindow) { // windows are in the rate of a day already
 		f.held = plainly(held.Held) + " (" + held.HeldBy + ")"
 	}
-	f.givenUp, f.alone = notToCome(t.Ended, t.Counts)
-	if t.Detail == policy.Perhaps { // the next sweep finds out
-		f.alone = t.Counts[string(policy.Excluded)]
-	}
+	f.givenUp, f.alone, _ = notToCome(held)
 	var err error
 	f.past, err = s.Store.TaskProgress(ctx, t.ProjectID, t.ID, k.now.Add(-etaOver))
 	return f.eta(k.now), err
@@ -69,17 +66,19 @@ func lostOf(ends map[string]int) (n int) {
 	return n
 }
 
-// notToCome is how many targets are given up, and how many are left alone. One that a newer task took over when
-// it had been given up has that verdict, and its end still: it is one of the latter only.
-func notToCome(ended, counts map[string]int) (givenUp, alone int) {
-	givenUp, alone = lostOf(ended), leftAlone(counts)
-	if alone > 0 {
-		givenUp = min(givenUp, lostOf(counts))
+// notToCome is how many targets are given up, how many are left alone, which their task is not to upgrade, and how many
+// are that perhaps: the next sweep finds out. One that a newer task took over when it had been given up has that
+// verdict, and its end still: it is one of those left alone only, and given up where that is not sure.
+func notToCome(t Task) (givenUp, alone, perhaps int) {
+	alone = t.Targets[string(policy.Excluded)]
+	if superseded := t.Targets[string(policy.SupersededBy)]; t.Perhaps {
+		perhaps = superseded
+	} else {
+		alone += superseded
 	}
-	return givenUp, alone
-}
-
-// leftAlone is how many targets their task is not to upgrade, of those by reason.
-func leftAlone(counts map[string]int) int {
-	return counts[string(policy.SupersededBy)] + counts[string(policy.Excluded)]
+	givenUp, sure := lostOf(t.Ended), lostOf(t.Targets)
+	if alone > 0 {
+		givenUp = min(givenUp, sure+perhaps)
+	}
+	return givenUp, alone, perhaps - min(max(givenUp-sure, 0), perhaps)
 }

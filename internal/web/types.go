@@ -134,12 +134,13 @@ type Task struct {
 	Success    int            `json:"success"`
 	Fail       int            `json:"fail"`
 	Open       int            `json:"open_attempts"`
-	Counted    *time.Time     `json:"counted,omitempty"` // when its targets were looked at last
-	Targets    map[string]int `json:"targets,omitempty"` // failed ones by verdict, at that time
-	Capped     map[string]int `json:"capped,omitempty"`  // by limit, at that time
-	Ended      map[string]int `json:"ended,omitempty"`   // targets by the end that they have come to
-	Held       string         `json:"held,omitempty"`    // what holds the whole task back now: paused, halted, awaiting_approval, …
-	HeldBy     string         `json:"held_by,omitempty"` // in words
+	Counted    *time.Time     `json:"counted,omitempty"`            // when its targets were looked at last
+	Targets    map[string]int `json:"targets,omitempty"`            // failed ones by verdict, at that time
+	Perhaps    bool           `json:"superseded_perhaps,omitempty"` // the superseded ones are that perhaps: a newer task's members could not be read
+	Capped     map[string]int `json:"capped,omitempty"`             // by limit, at that time
+	Ended      map[string]int `json:"ended,omitempty"`              // targets by the end that they have come to
+	Held       string         `json:"held,omitempty"`               // what holds the whole task back now: paused, halted, awaiting_approval, …
+	HeldBy     string         `json:"held_by,omitempty"`            // in words
 	ETA        ETA            `json:"eta"`
 }
 
