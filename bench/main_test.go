@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"retryd/internal/buildtest"
 )
 
 // TestMain is the program itself where it is started as a contender or a platform.
@@ -33,11 +34,8 @@ func bench(t *testing.T, args ...string) string {
 
 // binaryOf builds retryd for all measurements of a test.
 func binaryOf(t *testing.T) string {
-	file := filepath.Join(t.TempDir(), "retryd")
-	build := exec.Command("go", "build", "-trimpath", "-o", file, "../cmd/retryd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	file, err := buildtest.Retryd(t.Context(), t.TempDir())
+	require.NoError(t, err)
 	return "--retryd=" + file
 }
 

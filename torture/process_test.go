@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,13 +17,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"retryd/internal/buildtest"
 	"retryd/internal/pgtest"
 )
 
 var bin struct {
 	sync.Once
-	folder string
-	err    error
+	folder, file string
+	err          error
 }
 
 // binary builds the program, once.
@@ -33,14 +33,10 @@ func binary(t testing.TB) string {
 		if bin.folder, bin.err = os.MkdirTemp("", "retryd-torture-"); bin.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-trimpath", "-o", bin.folder, "../cmd/retryd")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
-		if out, err := build.CombinedOutput(); err != nil {
-			bin.err = fmt.Errorf("build retryd: %w\n%s", err, out)
-		}
+		bin.file, bin.err = buildtest.Retryd(t.Context(), bin.folder)
 	})
 	require.NoError(t, bin.err)
-	return filepath.Join(bin.folder, "retryd")
+	return bin.file
 }
 
 func TestMain(m *testing.M) {

@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"policy":       {"iotda"},
 	"iotdaclient":  {"iotda"},
 	"emulator":     {"iotda"},
+	"buildtest":    {},
 	"pgtest":       {},
 	"chromiumtest": {},
 	"config":       {"policy"},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"retryd/internal/buildtest"
 	"retryd/internal/emulator"
 	"retryd/internal/iotda"
 )
@@ -125,11 +126,9 @@ type daemonAt struct {
 func start(t *testing.T) daemonAt {
 	t.Helper()
 	folder := t.TempDir()
-	d := daemonAt{binary: filepath.Join(folder, "retryd"), config: filepath.Join(folder, "retryd.yaml"), address: freeAddress(t)}
-	build := exec.Command("go", "build", "-trimpath", "-o", d.binary, "../../cmd/retryd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	binary, err := buildtest.Retryd(t.Context(), folder)
+	require.NoError(t, err)
+	d := daemonAt{binary: binary, config: filepath.Join(folder, "retryd.yaml"), address: freeAddress(t)}
 	answers := func(status int) string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 		t.Cleanup(server.Close)

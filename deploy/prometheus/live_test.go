@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"retryd/internal/buildtest"
 )
 
 // soon is how long the machine may take for one step, when it is busy with other tests.
@@ -28,11 +30,8 @@ func TestAnAlertReachesWhoeverIsToBeTold(t *testing.T) {
 	prometheus := program(t, "prometheus", "prometheus")
 	alertmanager := program(t, "prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
 	folder := t.TempDir()
-	retryd := filepath.Join(folder, "retryd")
-	build := exec.Command("go", "build", "-trimpath", "-o", retryd, "../../cmd/retryd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a release is built
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	retryd, err := buildtest.Retryd(t.Context(), folder)
+	require.NoError(t, err)
 	told := listen(t)
 
 	platform, daemon, prom, am := address(t), address(t), address(t), address(t)
