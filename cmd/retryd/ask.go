@@ -72,6 +72,12 @@ type statusError struct {
 // Error says where it came from.
 func (e *statusError) Error() string { return e.text }
 
+// notThere tells whether what answered has nothing under the address that was asked.
+func notThere(err error) bool {
+	status, ok := errors.AsType[*statusError](err)
+	return ok && status.code == http.StatusNotFound
+}
+
 // named gives a URL that somebody has named, unless it shows a password.
 func named(text string) (string, error) {
 	u, err := url.Parse(text)

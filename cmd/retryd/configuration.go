@@ -25,7 +25,7 @@ func (r *reloader) configuration() http.HandlerFunc {
 // running asks the daemon which configuration is in force.
 func (d asker) running(a *app) (config.Running, error) {
 	text, err := d.ask(a, http.MethodGet, "/api/v1/configuration", time.Minute)
-	if status := (*statusError)(nil); errors.As(err, &status) && status.code == http.StatusNotFound {
+	if notThere(err) {
 		return config.Running{}, errors.New("what answers is retryd demo, which has no configuration of its own, or an older retryd, which does not tell it: restart the daemon with this version, or give --url its address")
 	}
 	if err != nil {

@@ -23,11 +23,11 @@ func (c healthcheckCmd) Run(a *app) error {
 	}
 	a.toldBroken = true // it is not, yet
 	answer, err := c.ask(a, http.MethodGet, path, 5*time.Second)
-	if err != nil && c.URL == "" {
-		a.toldBroken = false
-		_, _ = a.whereabouts() // says what is wrong with the files: that may be why
-	}
 	if err != nil {
+		if c.URL == "" {
+			a.toldBroken = false
+			_, _ = a.whereabouts() // says what is wrong with the files: that may be why
+		}
 		return err
 	}
 	printf(a.stdout, "%s\n", answer)

@@ -251,7 +251,7 @@ func (c reloadCmd) Run(a *app) error {
 		path += "?" + url.Values{"drop_pauses": {"true"}}.Encode()
 	}
 	answer, err := c.ask(a, http.MethodPost, path, time.Minute)
-	if status := (*statusError)(nil); errors.As(err, &status) && status.code == http.StatusNotFound {
+	if notThere(err) {
 		return errors.New("what answers has no configuration to read again: it is retryd demo, or another program; give --url the address of the daemon")
 	}
 	if err != nil {

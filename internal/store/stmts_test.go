@@ -160,7 +160,8 @@ func TestAKeptStatementSeesAChangedSchema(t *testing.T) {
 	require.Equal(t, []int{72}, numbers(t, rows, err))
 }
 
-// TestOneThatFailedOrWasGivenUpWorksAgain in memory, where the driver keeps the connection of one that was given up: of a file it opens another.
+// TestOneThatFailedOrWasGivenUpWorksAgain in memory, where the driver keeps the connection of one that was given
+// up: of a file it opens another.
 func TestOneThatFailedOrWasGivenUpWorksAgain(t *testing.T) {
 	db := prepared(t, "file::memory:")
 	_, err := db.Exec(`CREATE UNIQUE INDEX once ON t (n)`)
