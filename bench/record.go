@@ -12,7 +12,8 @@ import (
 type record struct {
 	Calls     int
 	ByOp      map[string]int
-	Refused   int // calls that were not answered with 200
+	Open      int // calls that have no answer: not yet, or their connection was cut
+	Refused   int // calls that were answered with something else than 200
 	Retries   int // targets of retry calls
 	Missed    int // targets that failed and were never retried
 	Once      int // targets that were retried exactly once, with success
@@ -33,7 +34,11 @@ func (p *platform) record() record {
 		for _, call := range e.Calls() {
 			r.Calls++
 			r.ByOp[call.Op]++
-			if call.Status != http.StatusOK {
+			switch call.Status {
+			case 0:
+				r.Open++
+			case http.StatusOK:
+			default:
 				r.Refused++
 			}
 			at = append(at, call.At)

@@ -81,10 +81,10 @@ func (c replicasCmd) run(a *app, w *workshop, replicas int) ([]string, error) {
 	return c.watch(a, p, daemons, f.Failing*f.Projects)
 }
 
-// watch waits until everything has been retried.
+// watch waits until everything has been retried, and what is on its way has its answer: the daemons go on.
 func (c replicasCmd) watch(a *app, p *child, daemons []*daemon, targets int) ([]string, error) {
 	var r record
-	for deadline := time.Now().Add(10 * c.For); r.Once < targets; {
+	for deadline := time.Now().Add(10 * c.For); r.Once < targets || r.Open > 0; {
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("after %s %d of %d targets have been retried", 10*c.For, r.Once, targets)
 		}

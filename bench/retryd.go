@@ -161,6 +161,9 @@ func complete(r record, targets int) error {
 	if r.Twice > 0 {
 		errs = append(errs, fmt.Errorf("%d targets were retried twice, or when they could not be", r.Twice))
 	}
+	if r.Open > 0 {
+		errs = append(errs, fmt.Errorf("%d calls were not answered", r.Open))
+	}
 	if r.Refused > 0 {
 		errs = append(errs, fmt.Errorf("%d calls were refused", r.Refused))
 	}
